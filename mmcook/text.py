@@ -1,0 +1,111 @@
+"""Text as tensors: a vocabulary, frozen features of a pretrained model, and a small encoder to train."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from mmcook import hub
+
+
+def frozen_features(texts: list[str], *, device: torch.device, batch: int = 128) -> Tensor:
+    r"""Sentence embeddings of the pretrained MiniLM: the mean of its token states, on the unit sphere; cached.
+
+    Args:
+        texts: N English texts.
+        device: where to compute.
+        batch: texts at a time.
+    Returns: (N, 384) float32 on the CPU, each row of length 1.
+    Raises: ValueError when there is no text, or an empty one.
+    Source: Reimers and Gurevych 2019 (arXiv 1908.10084); weights see ``hub.CATALOGUE``.
+    """
+    if not texts or not all(texts):
+        raise ValueError("texts are empty or hold an empty text; expected at least one text with something in it")
+    settings = {"pooling": "mean", "device": device.type}
+    return hub.cached("minilm", list(texts), settings, lambda folder: _encode(folder, texts, device, batch))
+
+
+@torch.no_grad()  # not inference_mode: a chapter trains on what comes out
+def _encode(folder: Path, texts: list[str], device: torch.device, batch: int) -> Tensor:
+    """Run the pretrained model over all texts, the shortest first so that little is padded."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval().to(device)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    result = torch.empty(len(texts), model.config.hidden_size)
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        tokens = tokenizer([texts[i] for i in rows], padding=True, truncation=True, return_tensors="pt").to(device)
+        states = model(**tokens).last_hidden_state  # (B, L, D)
+        real = tokens["attention_mask"][..., None]  # (B, L, 1)
+        pooled = (states * real).sum(dim=1) / real.sum(dim=1)
+        result[rows] = nn.functional.normalize(pooled, dim=-1).cpu()
+    return result
+
+
+class Vocabulary:
+    """Numbers for tokens; 0 is padding, 1 is a token that was not seen.
+
+    Args:
+        texts: what to learn the tokens from.
+        minimum: how often a token must occur to get a number of its own.
+    """
+
+    PADDING, UNKNOWN = 0, 1
+
+    def __init__(self, texts: Iterable[Iterable[str]], minimum: int = 1):
+        """Count the tokens; a text is anything that yields tokens, and a string yields its characters."""
+        counts = Counter(token for text in texts for token in text)
+        known = sorted(token for token, count in counts.items() if count >= minimum)
+        self.tokens = ["<pad>", "<unk>", *known]
+        self.ids = {token: i for i, token in enumerate(self.tokens)}
+
+    def __len__(self) -> int:
+        """How many numbers are in use, padding and unknown included."""
+        return len(self.tokens)
+
+    def encode(self, texts: list[Iterable[str]]) -> Tensor:
+        """The texts as token ids (B, L), padded with 0 to the longest.
+
+        Raises: ValueError when there is no text, or none holds a token.
+        """
+        rows = [[self.ids.get(token, self.UNKNOWN) for token in text] for text in texts]
+        length = max(map(len, rows), default=0)
+        if length == 0:
+            raise ValueError("texts hold no token; expected at least one text with something in it")
+        return torch.tensor([row + [self.PADDING] * (length - len(row)) for row in rows])
+
+
+class TextEncoder(nn.Module, PyTorchModelHubMixin):
+    """A small transformer to be trained from scratch: token ids to embeddings, the mean over what is not padding.
+
+    Args:
+        n_tokens: size of the vocabulary.
+        dim: D, width of the embedding.
+        width: width of the transformer.
+        layers: number of its layers.
+        length: the longest text, in tokens; what lies beyond is cut off.
+    """
+
+    def __init__(self, n_tokens: int, dim: int, width: int = 128, layers: int = 2, length: int = 64):
+        """Build embeddings, layers and projection."""
+        super().__init__()
+        self.tokens = nn.Embedding(n_tokens, width, padding_idx=Vocabulary.PADDING)
+        self.positions = nn.Parameter(torch.randn(length, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.1, batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.project = nn.Linear(width, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed token ids: (B, L) to (B, D)."""
+        tokens = tokens[:, : len(self.positions)]
+        padding_mask = tokens == Vocabulary.PADDING  # (B, L), True where padded
+        states = self.layers(self.tokens(tokens) + self.positions[: tokens.shape[1]], src_key_padding_mask=padding_mask)
+        real = (~padding_mask)[..., None]
+        total = states.masked_fill(~real, 0).sum(dim=1)  # torch's fast path leaves NaN where all is padding
+        return self.project(total / real.sum(dim=1).clamp(min=1))
