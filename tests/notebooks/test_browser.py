@@ -1,0 +1,261 @@
+"""Every chapter opens in a real JupyterLab: mathematics rendered, figures shown with alt text; chapter 00 runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sample
+from playwright.sync_api import TimeoutError as NotInTime
+from playwright.sync_api import sync_playwright
+
+from mmcook.chapters import NOTEBOOKS, chapters
+
+FIRST = "00_start_here.ipynb"
+STEADY = 60_000  # ms until an opened notebook must look right
+RUN = 180_000  # ms until chapter 00 must have run
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # else cells out of view may not be drawn
+}
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+
+# JupyterLab gives a picture without alt text the alt text "Image", and an error the MIME type of stderr
+PROBLEMS = r"""
+({formulas, figures}) => {
+  const root = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook');
+  if (!root) return ['the notebook did not open'];
+  const found = [];
+  const cells = [...root.querySelectorAll('.jp-Cell')];
+  formulas.forEach((expected, i) => {
+    const cell = cells[i];
+    if (!cell) return found.push(`cell ${i + 1}: not drawn`);
+    const shown = cell.querySelectorAll('.jp-RenderedMarkdown mjx-container').length;
+    if (shown < expected) found.push(`cell ${i + 1}: ${shown} of ${expected} formulas rendered`);
+  });
+  cells.forEach((cell, i) => {
+    for (const text of cell.querySelectorAll('.jp-RenderedMarkdown')) {
+      const copy = text.cloneNode(true);
+      copy.querySelectorAll('code, mjx-container').forEach(node => node.remove());
+      if (copy.textContent.includes('$$')) found.push(`cell ${i + 1}: raw $$ in the text`);
+    }
+    const wrong = 'mjx-merror, [data-mjx-error], mjx-mtext[style*="red"]';
+    if (cell.querySelector(wrong)) found.push(`cell ${i + 1}: a formula is broken`);
+    for (const image of cell.querySelectorAll('.jp-OutputArea img, .jp-RenderedMarkdown img')) {
+      if (!image.naturalWidth) found.push(`cell ${i + 1}: a figure is not loaded`);
+      if (/^(image)?$/i.test(image.alt.trim())) found.push(`cell ${i + 1}: a figure has no alt text`);
+    }
+    const complaint = '[data-mime-type$="jupyter.error"], [data-mime-type$="jupyter.stderr"]';
+    if (cell.querySelector(complaint)) found.push(`cell ${i + 1}: an error or stderr`);
+  });
+  const shown = root.querySelectorAll('.jp-OutputArea img').length;
+  if (shown !== figures) found.push(`${shown} of ${figures} figures shown`);
+  return found;
+}
+"""
+START = """
+async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await jupyterapp.commands.execute('notebook:clear-all-cell-outputs');
+  void jupyterapp.commands.execute('notebook:run-all-cells');
+}
+"""
+ENDED = """
+() => {
+  const panel = jupyterapp.shell.currentWidget;
+  const code = panel.content.widgets.map(cell => cell.model).filter(model => model.type === 'code');
+  const failed = code.some(model => model.sharedModel.getOutputs().some(output => output.output_type === 'error'));
+  const idle = panel.sessionContext.session?.kernel?.status === 'idle';
+  return failed || (idle && code.at(-1).executionCount === code.length);
+}
+"""
+DONE = """
+() => jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.executionCount).length
+"""
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab and a browser."""
+
+    url: str
+    token: str
+    root: Path
+    browser: object
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    """JupyterLab over a copy of the notebooks, and Chromium beside it."""
+    folder = tmp_path_factory.mktemp("lab")
+    root = folder / "repository"
+    shutil.copytree(NOTEBOOKS, root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    with sync_playwright() as playwright, jupyterlab(folder, root) as (url, token):
+        browser = playwright.chromium.launch(executable_path=chromium(playwright), args=QUIET)
+        yield Lab(url, token, root, browser)
+        browser.close()
+
+
+def chromium(playwright) -> str:
+    """The browser's program: the system's, or else the one that playwright installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
+    if not Path(found).exists():
+        stop = pytest.fail if os.environ.get("CI") else pytest.skip
+        stop("no Chromium: apt-get install chromium, or python -m playwright install chromium")
+    return found
+
+
+@contextmanager
+def jupyterlab(folder: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """Run a JupyterLab with a configuration of its own; gives its address and token."""
+    overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps(SETTINGS))
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "MMCOOK_REC"))}
+    port, token = free_port(), uuid.uuid4().hex
+    options = [f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    options += [f"--IdentityProvider.token={token}", "--no-browser", "--allow-root"]
+    options += ["--LabApp.expose_app_in_browser=True"]
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    with open(folder / "server.log", "wb") as log:
+        server = subprocess.Popen(command, env=environment | own, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for_port(port, server, folder / "server.log")
+            yield f"http://127.0.0.1:{port}", token
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port: int, server: subprocess.Popen, log: Path, seconds: float = 90) -> None:
+    """Return as soon as the server listens; fail with its log if it ends or takes too long."""
+    deadline = time.monotonic() + seconds
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@contextmanager
+def opened(lab: Lab, path: Path):
+    """A page with a notebook; nothing beyond this machine can be reached, and its kernel ends with it."""
+    context = lab.browser.new_context(viewport={"width": 1280, "height": 900})
+    context.route(lambda url: not url.startswith((lab.url, "data:", "blob:")), lambda route: route.abort())
+    page = context.new_page()
+    place = path.relative_to(lab.root).as_posix()
+    page.goto(f"{lab.url}/lab/workspaces/{uuid.uuid4().hex}/tree/{place}?reset&token={lab.token}")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=STEADY)
+    yield page
+    page.evaluate("() => jupyterapp.serviceManager.sessions.shutdownAll()")
+    context.close()
+
+
+def expectation(path: Path) -> dict[str, object]:
+    """What a notebook's file says must be seen: the formulas of each cell, and the figures."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+    return {"formulas": [formulas(cell) for cell in cells], "figures": sum(page.count("<img ") for page in pages)}
+
+
+def formulas(cell: dict) -> int:
+    """How many formulas a Markdown cell holds."""
+    text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+    text = re.sub(r"(?ms)^(```|~~~).*?^\1|`[^`\n]+`|\\\$", "", text)
+    return len(re.findall(r"(?s)\$\$.+?\$\$|\$[^$]+\$", text))
+
+
+def problems(page, expected: dict[str, object], timeout: int = STEADY) -> list[str]:
+    """What is wrong with an opened notebook once it had the time to look right."""
+    try:
+        page.wait_for_function(f"expected => ({PROBLEMS})(expected).length === 0", arg=expected, timeout=timeout)
+    except NotInTime:
+        return page.evaluate(PROBLEMS, expected)
+    return []
+
+
+@pytest.mark.parametrize("chapter", [path.name for path in chapters()])
+def test_chapter_looks_right(chapter, lab):
+    path = lab.root / "notebooks" / chapter
+    with opened(lab, path) as page:
+        assert problems(page, expectation(path)) == []
+
+
+def test_first_chapter_runs_to_its_end(lab):
+    path = lab.root / "notebooks" / FIRST
+    with opened(lab, path) as page:
+        page.evaluate(START)
+        try:
+            page.wait_for_function(ENDED, timeout=RUN, polling=500)
+        except NotInTime:
+            pytest.fail(f"{FIRST} had run {page.evaluate(DONE)} cells after {RUN // 1000} s")
+        assert problems(page, expectation(path)) == []
+        summary = page.locator(".jp-Notebook .jp-CodeCell").last.inner_text()
+    assert re.search(r"\b(\d+) of \1 claims hold at laptop scale", summary)
+
+
+def test_small_chapter_passes_the_check(lab):
+    path = write(lab, "good", sample.chapter())
+    with opened(lab, path) as page:
+        assert problems(page, expectation(path)) == []
+
+
+def test_broken_chapter_is_refused(lab):
+    notebook = sample.chapter()
+    sample.cell(notebook, "title")["source"] += " $\\frac{1}{$ has no end."
+    sample.cell(notebook, "mathematics")["source"] += "\n\n$\\nosuchcommand$"
+    notebook["cells"] += [sample.markdown("argument", "$\\frac{1}$"), sample.markdown("raw", "$$ begins nothing")]
+    pictures = sample.cell(notebook, "figures")["outputs"]
+    pictures[0] = sample.show({"text/html": f'<img src="data:image/png;base64,{sample.pixel()}">'})
+    pictures[1] = sample.show({"text/html": f'<img alt="{sample.ALT}" src="https://example.org/a.png">'})
+    error = {"output_type": "error", "ename": "ClaimError", "evalue": "no", "traceback": ["ClaimError: no"]}
+    sample.cell(notebook, "claims")["outputs"].append(error)
+    sample.cell(notebook, "summary")["outputs"].append(sample.stream("a warning", "stderr"))
+    path = write(lab, "bad", notebook)
+    with opened(lab, path) as page:
+        expected = expectation(path) | {"figures": 4}
+        found = problems(page, expected, timeout=5_000)
+    assert found == [
+        "cell 1: 1 of 2 formulas rendered",
+        "cell 4: a formula is broken",
+        "cell 5: a figure has no alt text",
+        "cell 5: a figure is not loaded",
+        "cell 6: an error or stderr",
+        "cell 7: an error or stderr",
+        "cell 8: a formula is broken",
+        "cell 9: raw $$ in the text",
+        "3 of 4 figures shown",
+    ]
+
+
+def write(lab: Lab, name: str, notebook: dict) -> Path:
+    """Put a notebook beside the copied chapters."""
+    path = lab.root / "notebooks" / f"{name}.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path

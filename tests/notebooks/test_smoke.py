@@ -1,0 +1,19 @@
+"""Every chapter executes at smoke scale, and does what the committed one did."""
+
+import pytest
+
+from mmcook import chapters
+
+LIMIT = 40  # seconds; a chapter's budget is 20, and two run side by side
+
+
+@pytest.mark.parametrize("chapter", chapters.chapters(), ids=lambda path: path.stem)
+def test_chapter_executes_at_smoke_scale_as_committed(chapter, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("MMCOOK_RECORDS", str(tmp_path / "record.json"))
+    executed = tmp_path / chapter.name
+    record = chapters.execute(chapter, executed, scale="smoke", seed=1)
+    assert chapters.differences(record, chapters.read_record(chapter), numbers=False) == []
+    assert chapters.shape(executed) == chapters.shape(chapter)
+    assert record["scale"] == "smoke" and (tmp_path / "record.json").is_file()
+    assert record["seconds"] < LIMIT

@@ -1,0 +1,156 @@
+"""Texts become features that mean something, numbers that can be read back, and embeddings that ignore padding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmcook import text
+from mmcook.text import TextEncoder, Vocabulary
+
+CPU = torch.device("cpu")
+SENTENCES = [
+    "kitten",
+    "cat",
+    "car",
+    "A plate of spaghetti",
+    "Italian pasta dish",
+    "The stock market fell sharply today",
+]
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory) -> torch.Tensor:
+    """Features of the sentences, freshly computed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMCOOK_FEATURES", str(tmp_path_factory.mktemp("features")))
+        return text.frozen_features(SENTENCES, device=CPU)
+
+
+def test_features_are_rows_of_length_one_on_the_cpu(features):
+    assert (features.shape, features.dtype) == ((len(SENTENCES), 384), torch.float32)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(len(SENTENCES)))
+
+
+def test_the_pretrained_model_knows_what_words_mean(features):
+    kitten, cat, car, spaghetti, pasta, stocks = features
+    assert kitten @ cat > 0.7 > 0.5 > kitten @ car
+    assert spaghetti @ pasta > 0.6 > 0.3 > spaghetti @ stocks
+
+
+def test_features_agree_with_the_model_run_by_hand_on_one_text(features):
+    from transformers import AutoModel, AutoTokenizer
+
+    from mmcook import hub
+
+    folder = hub.pretrained("minilm")
+    tokens = AutoTokenizer.from_pretrained(folder)(SENTENCES[3], return_tensors="pt")
+    with torch.no_grad():
+        state = AutoModel.from_pretrained(folder).eval()(**tokens).last_hidden_state.mean(dim=1)[0]
+    torch.testing.assert_close(features[3], state / state.norm(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_batch_size_and_the_order_do_not_change_features(batch, features, no_features):
+    turned = text.frozen_features(SENTENCES[::-1], device=CPU, batch=batch)
+    torch.testing.assert_close(turned.flip(0), features, atol=1e-5, rtol=0)
+
+
+def test_features_are_computed_once_and_come_back_to_the_bit(no_features, monkeypatch):
+    first = text.frozen_features(["cat"], device=CPU)
+    monkeypatch.setattr(text, "_encode", None)
+    assert torch.equal(text.frozen_features(["cat"], device=CPU), first)
+
+
+def test_fresh_features_can_be_trained_on(no_features):
+    torch.nn.Linear(384, 1)(text.frozen_features(["cat"], device=CPU)).sum().backward()
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["cat", ""]])
+def test_empty_texts_are_refused(texts):
+    with pytest.raises(ValueError, match="expected at least one text with something in it"):
+        text.frozen_features(texts, device=CPU)
+
+
+def test_a_vocabulary_numbers_tokens_and_keeps_0_for_padding_and_1_for_the_unknown():
+    words = Vocabulary([["red", "fox"], ["red", "car"]])
+    assert words.tokens == ["<pad>", "<unk>", "car", "fox", "red"]
+    assert len(words) == 5
+    assert words.encode([["red", "fox", "red"], ["blue"]]).tolist() == [[4, 3, 4], [1, 0, 0]]
+
+
+def test_a_string_is_read_by_its_characters():
+    assert Vocabulary(["ab", "b"]).encode(["ba", "c"]).tolist() == [[3, 2], [1, 0]]
+
+
+def test_rare_tokens_are_unknown():
+    words = Vocabulary(["aab", "c"], minimum=2)
+    assert words.encode(["abc"]).tolist() == [[2, 1, 1]]
+
+
+def test_the_numbers_do_not_depend_on_the_order_of_the_texts():
+    assert Vocabulary(["fox", "cat"]).ids == Vocabulary(["cat", "fox"]).ids
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", []]])
+def test_nothing_cannot_be_encoded(texts):
+    with pytest.raises(ValueError, match="texts hold no token"):
+        Vocabulary(["abc"]).encode(texts)
+
+
+@pytest.fixture
+def encoder() -> TextEncoder:
+    """A small encoder, not in training."""
+    torch.manual_seed(0)
+    return TextEncoder(20, 8, width=16, length=6).eval()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_encoder_embeds_a_batch_of_any_size(batch, encoder):
+    assert encoder(torch.randint(1, 20, (batch, 5))).shape == (batch, 8)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_padding_does_not_change_an_embedding(gradients, encoder):
+    tokens = torch.randint(1, 20, (3, 4))
+    with torch.set_grad_enabled(gradients):
+        padded = encoder(torch.cat([tokens, torch.zeros(3, 2).long()], dim=1))
+        torch.testing.assert_close(padded, encoder(tokens))
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_text_of_padding_alone_has_a_finite_embedding_and_leaves_the_others(gradients, encoder):
+    tokens = torch.tensor([[3, 4, 5], [0, 0, 0]])
+    with torch.set_grad_enabled(gradients):
+        out = encoder(tokens)
+        torch.testing.assert_close(out[1], encoder.project.bias)
+        torch.testing.assert_close(out[:1], encoder(tokens[:1]))
+
+
+def test_a_text_of_padding_alone_leaves_gradients_finite(encoder):
+    encoder.train()(torch.tensor([[3, 4], [0, 0]])).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def test_the_order_of_tokens_matters_and_what_is_too_long_is_cut(encoder):
+    tokens = torch.tensor([[2, 3, 4, 5, 6, 7, 8, 9]])
+    assert not torch.allclose(encoder(tokens[:, :6]), encoder(tokens[:, :6].flip(1)), atol=1e-3)
+    torch.testing.assert_close(encoder(tokens), encoder(tokens[:, :6]))
+
+
+def test_every_parameter_of_a_text_encoder_receives_a_gradient(encoder):
+    encoder.train()(torch.randint(1, 20, (4, 6))).square().sum().backward()
+    assert [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_a_saved_text_encoder_comes_back_equal(encoder, tmp_path):
+    encoder.save_pretrained(tmp_path)
+    again = TextEncoder.from_pretrained(tmp_path).eval()
+    tokens = torch.randint(1, 20, (2, 6))
+    assert torch.equal(again(tokens), encoder(tokens))
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".safetensors", ".json", ".md"}
+
+
+def test_an_encoder_works_under_autocast(encoder):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder(torch.tensor([[3, 4], [5, 0]])).isfinite().all()
