@@ -108,6 +108,76 @@ def epochs(n: int, batch_size: int, seed: int = 0) -> Callable[[int], Tensor]:
     return rows
 
 
+def gather(features: Tensor) -> Tensor:
+    r"""The features of all processes, with the gradient that makes data-parallel training equal one process.
+
+    Every process computes the loss of the whole batch from what is gathered. Going back, the gradients of all
+    processes are added; averaged over processes, as data parallelism does, parameters then get
+    $\sum_r \partial\mathcal L / \partial x_r \cdot \partial x_r / \partial\theta$, the gradient of one process.
+
+    Args:
+        features: (B, D) of this process; the same shape in every process.
+    Returns: (W·B, D), in the order of the ranks; the features themselves where only one process runs.
+    """
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return features
+    return _Gather.apply(features)
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose backward pass adds the gradients of all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        """Collect the features of all ranks."""
+        pieces = [torch.empty_like(features) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(pieces, features.contiguous())
+        return torch.cat(pieces)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Add the gradients of all ranks and take this rank's share."""
+        total = gradient.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]
+
+
+def cached_contrastive_step(
+    encode: Callable[[Batch], tuple[Tensor, Tensor]], chunks: list[Batch], loss: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Add the gradient of a contrastive loss over all chunks together, holding one chunk's activations at a time.
+
+    Embeds every chunk without a graph, takes the loss's gradient at the embeddings, then embeds each chunk again,
+    with the same dropout, and passes its share of that gradient on.
+
+    Args:
+        encode: a chunk to its image and text embeddings, (b, D) each.
+        chunks: the batch in pieces.
+        loss: of all image and text embeddings, (B, D) each.
+    Returns: the loss of the whole batch; gradients are left in the parameters, as ``backward`` leaves them.
+    Raises: ValueError when there is no chunk.
+    Source: Gao et al. 2021 (arXiv 2101.06983).
+    """
+    if not chunks:
+        raise ValueError("chunks is empty; expected at least one piece of the batch")
+    states, pieces = [], []
+    with torch.no_grad():
+        for chunk in chunks:
+            states.append(_random_state())
+            pieces.append(encode(chunk))
+    image_emb, text_emb = (torch.cat(part).requires_grad_() for part in zip(*pieces, strict=True))
+    value = loss(image_emb, text_emb)
+    value.backward()
+    sizes = [len(piece[0]) for piece in pieces]
+    shares = zip(image_emb.grad.split(sizes), text_emb.grad.split(sizes), strict=True)
+    after = _random_state()
+    for chunk, state, share in zip(chunks, states, shares, strict=True):
+        _restore_random_state(state)
+        torch.autograd.backward(encode(chunk), share)
+    _restore_random_state(after)
+    return value.detach()
+
+
 def save_checkpoint(
     folder: Path,
     model: nn.Module,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,6 +12,9 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from mmcook import hub
+
+BLOCK_WIDTHS = {2: 24, 4: 40, 7: 80, 10: 112, 12: 192, 14: 192}  # channels of EfficientNet-Lite0's inner blocks
+CELLS = 4  # a side of the grid in which they are read
 
 
 def frozen_features(
@@ -37,17 +41,68 @@ def frozen_features(
     Source: Tan and Le 2019 (arXiv 1905.11946); weights see ``hub.CATALOGUE``.
     """
     _check_pictures(images)
-    settings = {"size": size, "precision": str(precision), "device": device.type}
-    return hub.cached(
-        "efficientnet-lite0", images, settings, lambda folder: _encode(folder, images, device, precision, size, batch)
-    )
+    settings = {"layer": "head", "size": size, "precision": str(precision), "device": device.type}
+
+    def compute(folder: Path) -> Tensor:
+        return _encode(folder, images, device, precision, size, batch, lambda network, x: network(x).pooler_output)
+
+    return hub.cached("efficientnet-lite0", images, settings, compute)
+
+
+def frozen_cells(
+    images: Tensor,
+    blocks: tuple[int, ...],
+    *,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    size: int = 128,
+    batch: int = 128,
+) -> dict[int, Tensor]:
+    """What inner blocks of the pretrained EfficientNet-Lite0 see in each of 4 × 4 cells of the picture; cached.
+
+    Early blocks see edges and colours, late ones parts and kinds. The mean over the cells is the pooled feature.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        blocks: which of the blocks 0 to 15, of those in ``BLOCK_WIDTHS``.
+        device, precision, size, batch: as in :func:`frozen_features`; the size at least 128, or cells repeat.
+    Returns: by block, (N, C, 4, 4) float32 on the CPU, C of ``BLOCK_WIDTHS``.
+    Raises: ValueError when the images are not uint8 pictures or a block is unknown.
+    """
+    _check_pictures(images)
+    if not blocks or set(blocks) - set(BLOCK_WIDTHS):
+        raise ValueError(f"blocks are {blocks}; expected some of {', '.join(map(str, BLOCK_WIDTHS))}")
+    blocks = tuple(sorted(blocks))
+    settings = {"blocks": blocks, "size": size, "precision": str(precision), "device": device.type}
+
+    def read(network: nn.Module, x: Tensor) -> Tensor:
+        """All wanted blocks beside each other, (B, ΣC, 4, 4)."""
+        model, seen = network.timm_model, []
+        x = model.bn1(model.conv_stem(x))
+        for number, block in enumerate(itertools.chain(*model.blocks)):
+            x = block(x)
+            if number in blocks:
+                seen.append(F.adaptive_avg_pool2d(x, CELLS))
+        return torch.cat(seen, dim=1).half()  # half the space in the cache
+
+    def compute(folder: Path) -> Tensor:
+        return _encode(folder, images, device, precision, size, batch, read)
+
+    found = hub.cached("efficientnet-lite0", images, settings, compute).float()
+    return dict(zip(blocks, found.split([BLOCK_WIDTHS[block] for block in blocks], dim=1), strict=True))
 
 
 @torch.no_grad()  # not inference_mode: a chapter trains on what comes out
 def _encode(
-    folder: Path, images: Tensor, device: torch.device, precision: torch.dtype, size: int, batch: int
+    folder: Path,
+    images: Tensor,
+    device: torch.device,
+    precision: torch.dtype,
+    size: int,
+    batch: int,
+    read: Callable[[nn.Module, Tensor], Tensor],
 ) -> Tensor:
-    """Run the pretrained network over all pictures."""
+    """Run the pretrained network over all pictures and keep what ``read`` takes from each batch."""
     from transformers import AutoModel
 
     network = AutoModel.from_pretrained(folder)
@@ -55,8 +110,41 @@ def _encode(
     pieces = []
     for piece in images.split(batch):
         prepared = prepare(piece.to(device), size).to(precision, memory_format=torch.channels_last)
-        pieces.append(network(prepared).pooler_output.float().cpu())
+        result = read(network, prepared)
+        pieces.append((result if result.dtype == torch.half else result.float()).cpu())
     return torch.cat(pieces)
+
+
+def crop_to_drawing(images: Tensor, *, white: int = 240) -> Tensor:
+    """Cut the white margin off each drawing, centre it on a square and bring it back to the size it came in.
+
+    Vendors leave margins of different widths; without them the same thing has the same size.
+
+    Args:
+        images: (N, 3, H, H) uint8, drawings on white.
+        white: a pixel belongs to the margin when none of its colours is darker than this.
+    Returns: (N, 3, H, H) uint8; an empty picture stays as it is.
+    Raises: ValueError when the images are not square uint8 pictures.
+    """
+    _check_pictures(images)
+    if images.shape[2] != images.shape[3]:
+        raise ValueError(f"images are {images.shape[2]} by {images.shape[3]}; expected squares")
+    return torch.stack([_crop(image, white) for image in images])
+
+
+def _crop(image: Tensor, white: int) -> Tensor:
+    """Crop one drawing (3, H, H)."""
+    drawn = image.amin(dim=0) < white  # (H, H)
+    rows, columns = drawn.any(dim=1).nonzero(), drawn.any(dim=0).nonzero()
+    if len(rows) == 0:
+        return image
+    cut = image[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].float()
+    side = max(cut.shape[1:])
+    left, top = (side - cut.shape[2]) // 2, (side - cut.shape[1]) // 2
+    margins = (left, side - cut.shape[2] - left, top, side - cut.shape[1] - top)
+    square = F.pad(cut, margins, value=255.0)
+    sized = F.interpolate(square[None], size=image.shape[1:], mode="bilinear", antialias=True, align_corners=False)[0]
+    return sized.round().clamp(0, 255).to(torch.uint8)
 
 
 def prepare(images: Tensor, size: int) -> Tensor:

@@ -72,7 +72,7 @@ def test_fresh_features_can_be_trained_on(images, no_features):
     torch.nn.Linear(1280, 1)(vision.frozen_features(images[:1], device=CPU, size=64)).sum().backward()
 
 
-def test_the_copy_of_the_hub_gives_the_features_of_the_wheel(images, tmp_path):
+def test_the_copy_of_the_hub_gives_the_features_of_the_wheel(images, tmp_path, monkeypatch):
     """The hub's file names its tensors as timm does and has a larger configuration."""
     wheel = hub.pretrained("efficientnet-lite0")
     state = {name.removeprefix("timm_model."): t for name, t in load_file(wheel / "model.safetensors").items()}
@@ -80,8 +80,72 @@ def test_the_copy_of_the_hub_gives_the_features_of_the_wheel(images, tmp_path):
     pretrained = {"input_size": [3, 224, 224], "mean": [0.5] * 3, "std": [0.5] * 3, "classifier": "classifier"}
     config = {"architecture": "tf_efficientnet_lite0", "num_classes": 1000, "num_features": 1280}
     (tmp_path / "config.json").write_text(json.dumps(config | {"pretrained_cfg": pretrained}))
-    options = (images[:1], CPU, torch.float32, 64, 1)
-    assert torch.equal(vision._encode(tmp_path, *options), vision._encode(wheel, *options))
+    found = []
+    for folder in (tmp_path, wheel):
+        monkeypatch.setattr(hub, "pretrained", lambda name, folder=folder: folder)
+        monkeypatch.setenv("MMCOOK_FEATURES", str(tmp_path / f"features {len(found)}"))
+        found.append(vision.frozen_features(images[:1], device=CPU, size=64))
+    assert torch.equal(*found)
+
+
+def test_cells_are_the_means_of_inner_blocks_over_a_grid(images, no_features):
+    from transformers import AutoModel
+
+    cells = vision.frozen_cells(images[:2], (10, 2), device=CPU)
+    network, seen = AutoModel.from_pretrained(hub.pretrained("efficientnet-lite0")).eval(), {}
+    for number, block in enumerate(block for stage in network.timm_model.blocks for block in stage):
+        block.register_forward_hook(lambda block, x, out, number=number: seen.update({number: out}))
+    with torch.no_grad():
+        network(prepare(images[:2], 128))
+    assert list(cells) == [2, 10]
+    for number, found in cells.items():
+        assert (found.shape, found.dtype) == ((2, vision.BLOCK_WIDTHS[number], 4, 4), torch.float32)
+        side = seen[number].shape[-1] // 4
+        corner = seen[number][..., :side, :side].mean(dim=(2, 3))  # kept in half precision
+        torch.testing.assert_close(found[..., 0, 0], corner, atol=1e-2, rtol=1e-2)
+        torch.testing.assert_close(found.mean(dim=(2, 3)), seen[number].mean(dim=(2, 3)), atol=1e-2, rtol=1e-2)
+
+
+def test_the_widths_of_the_blocks_are_the_networks(images, no_features):
+    cells = vision.frozen_cells(images[:1], tuple(vision.BLOCK_WIDTHS), device=CPU)
+    assert {number: found.shape[1] for number, found in cells.items()} == vision.BLOCK_WIDTHS
+    assert sum(found.std() > 0 for found in cells.values()) == len(cells)
+
+
+@pytest.mark.parametrize("blocks", [(), (3,), (2, 16)])
+def test_cells_of_unknown_blocks_are_refused(blocks, images):
+    with pytest.raises(ValueError, match="expected some of 2, 4, 7, 10, 12, 14"):
+        vision.frozen_cells(images, blocks, device=CPU)
+
+
+def drawing(top: int, left: int, height: int, width: int) -> torch.Tensor:
+    """A black rectangle on white."""
+    image = torch.full((3, 32, 32), 255, dtype=torch.uint8)
+    image[:, top : top + height, left : left + width] = 0
+    return image
+
+
+def test_a_cropped_drawing_fills_its_square_wherever_it_stood():
+    cropped = vision.crop_to_drawing(torch.stack([drawing(3, 5, 8, 8), drawing(20, 1, 8, 8)]))
+    assert (cropped.shape, cropped.dtype) == ((2, 3, 32, 32), torch.uint8)
+    assert cropped.max() == 0
+
+
+def test_a_drawing_that_is_not_square_is_centred_and_keeps_its_proportions():
+    (cropped,) = vision.crop_to_drawing(drawing(2, 7, 4, 16)[None])
+    rows, columns = (cropped[0] < 128).any(dim=1), (cropped[0] < 128).any(dim=0)
+    assert columns.all()
+    assert rows.nonzero().flatten().tolist() == list(range(12, 20))  # 8 of 32 rows, a quarter, in the middle
+
+
+def test_an_empty_picture_stays_as_it_is():
+    empty = torch.full((1, 3, 32, 32), 250, dtype=torch.uint8)
+    assert torch.equal(vision.crop_to_drawing(empty), empty)
+
+
+def test_only_squares_are_cropped():
+    with pytest.raises(ValueError, match="images are 8 by 9; expected squares"):
+        vision.crop_to_drawing(torch.zeros(1, 3, 8, 9).byte())
 
 
 @pytest.mark.parametrize(

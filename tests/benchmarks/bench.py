@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,11 +51,13 @@ def frozen_features() -> None:
     """Frozen features as the course computes them against plain float32."""
     images = datasets.emoji(("noto",)).images["noto"][:512]
     folder = hub.pretrained("efficientnet-lite0")
-    precision = mmcook.course.fast_precision(torch.device("cpu"))
+    device = torch.device("cpu")
+    precision = mmcook.course.fast_precision(device)
     results: dict[str, torch.Tensor] = {}
 
     def course() -> None:
-        results["course"] = vision._encode(folder, images, torch.device("cpu"), precision, 128, 128)
+        with tempfile.TemporaryDirectory() as empty, unittest.mock.patch.dict(os.environ, MMCOOK_FEATURES=empty):
+            results["course"] = vision.frozen_features(images, device=device, precision=precision)
 
     def plain() -> None:
         from transformers import AutoModel

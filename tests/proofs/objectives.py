@@ -96,6 +96,110 @@ def enumerated_info_nce(image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor
     return total / (2 * n)
 
 
+def judged_pairs(batch: int) -> Inputs:
+    """A batch of pairs, a logit scale and a bias."""
+    return *pairs(batch), number(-2.0)
+
+
+def open_clip_sigmoid(image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor, bias: Tensor) -> Tensor:
+    """SigLIP's loss as OpenCLIP writes it."""
+    from open_clip.loss import SigLipLoss
+
+    return SigLipLoss()(F.normalize(image_emb, dim=-1), F.normalize(text_emb, dim=-1), logit_scale, bias)
+
+
+def enumerated_sigmoid(image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor, bias: Tensor) -> Tensor:
+    """The sigmoid loss from its definition: binary cross-entropy of every pair, divided by the batch."""
+    total = number(0.0)
+    for i, u in enumerate(image_emb):
+        for j, v in enumerate(text_emb):
+            logit = logit_scale * F.cosine_similarity(u, v, dim=0) + bias
+            total = total + F.binary_cross_entropy_with_logits(logit, number(float(i == j)))
+    return total / len(image_emb)
+
+
+def triplet_pairs(batch: int) -> Inputs:
+    """A batch of pairs; the margin is fixed at 0.4 in the rows."""
+    return pairs(batch)[:2]
+
+
+def triplet(hardest: bool) -> Callable[..., Tensor]:
+    """The triplet loss with its margin."""
+    return lambda image_emb, text_emb: alignment.triplet_loss(image_emb, text_emb, 0.4, hardest=hardest)
+
+
+def torch_triplet(hardest: bool) -> Callable[..., Tensor]:
+    """The triplet loss from torch's, one triplet at a time."""
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return 1 - F.cosine_similarity(a, b, dim=-1)
+
+    def loss(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+        total, n = number(0.0), len(image_emb)
+        for ours, theirs in ((image_emb, text_emb), (text_emb, image_emb)):
+            for i in range(n):
+                costs = [
+                    F.triplet_margin_with_distance_loss(
+                        ours[i : i + 1], theirs[i : i + 1], theirs[j : j + 1], distance_function=distance, margin=0.4
+                    )
+                    for j in range(n)
+                    if j != i
+                ]
+                total = total + ((max(costs) if hardest else sum(costs)) if costs else 0.0)
+        return total / n
+
+    return loss
+
+
+def triplet_row(hardest: bool) -> Objective:
+    """The battery's row of the triplet loss, with the hardest or with all negatives."""
+    flat = 0.8 if hardest else 0.8 * 3  # both directions; three negatives each
+    return Objective(
+        loss=triplet(hardest),
+        inputs=triplet_pairs,
+        oracles={"torch": torch_triplet(hardest)},
+        limits=[
+            ("nothing is told apart: the margin, both ways", (SAME, SAME), flat),
+            ("orthogonal pairs, past the margin: 0", (AXES, AXES), 0.0),
+            ("a batch of one: 0", (draw(1, 5), draw(1, 5, seed=9)), 0.0),
+        ],
+        invariances={"order of the pairs": permuted, "length of the embeddings": rescaled, "rotation": rotated},
+        extremes={"opposite pairs": (AXES, -AXES), "huge embeddings": (draw(4, 5) * 1e9, draw(4, 5, seed=9) * 1e9)},
+        errors=[((draw(3, 5), draw(4, 5)), "image_emb (3, 5) and text_emb (4, 5)")],
+    )
+
+
+def classed(batch: int) -> Inputs:
+    """Embeddings, five class embeddings and targets."""
+    return draw(batch, 5, seed=1), draw(5, 5, seed=2), torch.arange(batch) % 5
+
+
+def arcface(emb: Tensor, class_emb: Tensor, targets: Tensor) -> Tensor:
+    """The angular margin with scale 16 and half a radian."""
+    return alignment.arcface_loss(emb, class_emb, targets, scale=16.0, margin=0.5)
+
+
+def metric_learning_arcface(emb: Tensor, class_emb: Tensor, targets: Tensor) -> Tensor:
+    """ArcFace as pytorch-metric-learning writes it; its margin is in degrees."""
+    from pytorch_metric_learning.losses import ArcFaceLoss
+
+    loss = ArcFaceLoss(*class_emb.shape, margin=math.degrees(0.5), scale=16).double()
+    loss.W = torch.nn.Parameter(class_emb.T)
+    return loss(emb, targets)
+
+
+def judged(batch: int) -> Inputs:
+    """Logits of right and of wrong pairs."""
+    return draw(batch, seed=1), draw(2 * batch, seed=2)
+
+
+def two_way_matching(matched: Tensor, mismatched: Tensor) -> Tensor:
+    """ALBEF's form: two-way cross-entropy, the other logit held at 0."""
+    logits = torch.cat([matched, mismatched])
+    targets = torch.cat([torch.ones(len(matched)), torch.zeros(len(mismatched))]).long()
+    return F.cross_entropy(torch.stack([torch.zeros_like(logits), logits], dim=1), targets)
+
+
 SAME = torch.ones(4, 5, dtype=torch.float64)
 AXES = torch.eye(4, dtype=torch.float64)
 
@@ -127,5 +231,58 @@ OBJECTIVES = {
             ((draw(0, 5), draw(0, 5), number(1.0)), "B at least 1"),
         ],
         learned=(0, 1, 2),
+    ),
+    "sigmoid_loss": Objective(
+        loss=alignment.sigmoid_loss,
+        inputs=judged_pairs,
+        oracles={"open_clip": open_clip_sigmoid, "definition": enumerated_sigmoid},
+        limits=[
+            ("scale and bias 0: B ln 2", (draw(4, 5), draw(4, 5, seed=9), number(0.0), number(0.0)), 4 * math.log(2)),
+            (
+                "nothing told apart, b = -ln(B - 1): ln B + (B - 1) ln(B / (B - 1))",
+                (SAME, SAME, number(0.0), number(-math.log(3))),
+                math.log(4) + 3 * math.log(4 / 3),
+            ),
+            ("orthogonal pairs, scale 1e4, b = -5e3: 0", (AXES, AXES, number(1e4), number(-5e3)), 0.0),
+        ],
+        invariances={"order of the pairs": permuted, "length of the embeddings": rescaled, "rotation": rotated},
+        extremes={
+            "logits of ±1e4, all pairs wrong": (AXES, -AXES, number(1e4), number(0.0)),
+            "bias of 1e4": (AXES, AXES, number(1.0), number(1e4)),
+        },
+        errors=[((draw(3, 5), draw(4, 5), number(1.0), number(0.0)), "image_emb (3, 5) and text_emb (4, 5)")],
+        learned=(0, 1, 2, 3),
+    ),
+    "triplet_loss": triplet_row(hardest=True),
+    "triplet_loss over all negatives": triplet_row(hardest=False),
+    "arcface_loss": Objective(
+        loss=arcface,
+        inputs=classed,
+        oracles={"pytorch-metric-learning": metric_learning_arcface},
+        limits=[
+            (
+                "orthogonal to all classes: the margin alone counts",
+                (AXES[3:].repeat(2, 1), AXES[:2], torch.arange(2)),
+                math.log(1 + math.exp(16 * math.sin(0.5))),
+            ),
+        ],
+        invariances={"length of the embeddings": rescaled, "rotation": rotated},
+        extremes={
+            "on the class": (AXES, AXES, torch.arange(4)),
+            "opposite to the class": (AXES, -AXES, torch.arange(4)),
+        },
+        errors=[((draw(3, 5), draw(4, 5), torch.arange(2)), "emb (3, 5), class_emb (4, 5), targets (2,)")],
+    ),
+    "matching_loss": Objective(
+        loss=alignment.matching_loss,
+        inputs=judged,
+        oracles={"two-way softmax": two_way_matching},
+        limits=[
+            ("logits 0: ln 2", (draw(4) * 0, draw(8) * 0), math.log(2)),
+            ("one right pair at ln 3: -ln 3/4", (draw(1) * 0 + math.log(3), draw(1)[:0]), -math.log(0.75)),
+        ],
+        invariances={"order of the wrong pairs": lambda inputs: (inputs[0], inputs[1].flip(0))},
+        extremes={"logits of ±1e4, all wrong": (draw(4) * 0 - 1e4, draw(8) * 0 + 1e4)},
+        errors=[((draw(4, 1), draw(4)), "matched (4, 1)"), ((draw(4)[:0], draw(4)[:0]), "expected vectors of logits")],
     ),
 }
