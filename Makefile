@@ -3,7 +3,7 @@ PYTHON := $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: lab test verify seeds bench table lock
+.PHONY: lab test verify seeds mutants bench table lock
 
 lab: $(READY)  ## open chapter 00 in JupyterLab
 	$(BIN)/mmcook weights
@@ -19,6 +19,10 @@ verify: $(READY)  ## every chapter again at laptop scale, compared with what is 
 
 seeds: $(READY)  ## every chapter over seeds 0-4, recorded in notebooks/records
 	$(BIN)/mmcook seeds
+
+mutants: $(READY)  ## small faults put into the library, one at a time, which the tests must notice
+	$(BIN)/mmcook weights
+	$(BIN)/python tests/mutants/mutate.py
 
 bench: $(READY)  ## the course against its peers
 	$(BIN)/python tests/benchmarks/bench.py

@@ -81,12 +81,12 @@ def pictures(images: Tensor, captions: list[str], *, columns: int = 8, colours: 
     if not len(images) == len(captions) == len(colours):
         raise ValueError(f"{len(images)} images, {len(captions)} captions, {len(colours)} colours; expected one each")
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, 1.55 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, 1.65 * rows), dpi=76, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, caption, colour in zip(axes.flat, images, captions, colours, strict=False):
         axis.imshow(np.moveaxis(image.numpy(), 0, -1), interpolation="nearest")
-        lines = "\n".join(textwrap.wrap(caption, 15)[:3])
+        lines = "\n".join(textwrap.wrap(caption, 16)[:4])
         axis.text(0.5, -0.06, lines, transform=axis.transAxes, ha="center", va="top", fontsize=8, color=colour)
     return figure
 

@@ -173,7 +173,8 @@ def cached_contrastive_step(
     after = _random_state()
     for chunk, state, share in zip(chunks, states, shares, strict=True):
         _restore_random_state(state)
-        torch.autograd.backward(encode(chunk), share)
+        learned = [(emb, grad) for emb, grad in zip(encode(chunk), share, strict=True) if emb.requires_grad]
+        torch.autograd.backward(*zip(*learned, strict=True))  # a locked encoder's embeddings ask for nothing
     _restore_random_state(after)
     return value.detach()
 
@@ -264,7 +265,7 @@ def _prepare(model: nn.Module, lr: float, weight_decay: float, device: torch.dev
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    optimizer = torch.optim.AdamW(_decay_groups(model, weight_decay), lr=lr)
+    optimizer = torch.optim.AdamW(_decay_groups(model, weight_decay), lr=lr, fused=True)
     return accelerator, *accelerator.prepare(model, optimizer)
 
 
@@ -336,7 +337,9 @@ def _bare(model: nn.Module) -> nn.Module:
 
 def _flatten(state: dict[int, dict[str, Any]]) -> dict[str, Tensor]:
     """The optimiser's state as named tensors."""
-    return {f"{i}.{key}": torch.as_tensor(v).cpu() for i, entry in state.items() for key, v in entry.items()}
+    return {
+        f"{i}.{key}": torch.as_tensor(v).cpu().contiguous() for i, entry in state.items() for key, v in entry.items()
+    }
 
 
 def _unflatten(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

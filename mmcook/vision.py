@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmcook import hub
 
 BLOCK_WIDTHS = {2: 24, 4: 40, 7: 80, 10: 112, 12: 192, 14: 192}  # channels of EfficientNet-Lite0's inner blocks
+HEAD_WIDTH = 1280
 CELLS = 4  # a side of the grid in which they are read
 
 
@@ -49,7 +50,7 @@ def frozen_features(
     return hub.cached("efficientnet-lite0", images, settings, compute)
 
 
-def frozen_cells(
+def frozen_layers(
     images: Tensor,
     blocks: tuple[int, ...],
     *,
@@ -57,7 +58,7 @@ def frozen_cells(
     precision: torch.dtype = torch.float32,
     size: int = 128,
     batch: int = 128,
-) -> dict[int, Tensor]:
+) -> dict[int | str, Tensor]:
     """What inner blocks of the pretrained EfficientNet-Lite0 see in each of 4 × 4 cells of the picture; cached.
 
     Early blocks see edges and colours, late ones parts and kinds. The mean over the cells is the pooled feature.
@@ -65,31 +66,35 @@ def frozen_cells(
     Args:
         images: (N, 3, H, W) uint8.
         blocks: which of the blocks 0 to 15, of those in ``BLOCK_WIDTHS``.
-        device, precision, size, batch: as in :func:`frozen_features`; the size at least 128, or cells repeat.
-    Returns: by block, (N, C, 4, 4) float32 on the CPU, C of ``BLOCK_WIDTHS``.
+        device, precision, size, batch: as in :func:`frozen_features`; the size more than 96, or cells repeat.
+    Returns: by block, (N, C, 4, 4) float32 on the CPU, C of ``BLOCK_WIDTHS``; and under "head" the pooled features
+        of :func:`frozen_features`, (N, 1280).
     Raises: ValueError when the images are not uint8 pictures or a block is unknown.
     """
     _check_pictures(images)
     if not blocks or set(blocks) - set(BLOCK_WIDTHS):
         raise ValueError(f"blocks are {blocks}; expected some of {', '.join(map(str, BLOCK_WIDTHS))}")
     blocks = tuple(sorted(blocks))
-    settings = {"blocks": blocks, "size": size, "precision": str(precision), "device": device.type}
+    settings = {"layers": [*blocks, "head"], "size": size, "precision": str(precision), "device": device.type}
 
     def read(network: nn.Module, x: Tensor) -> Tensor:
-        """All wanted blocks beside each other, (B, ΣC, 4, 4)."""
+        """Cells of all wanted blocks, then the pooled head, flat and beside each other: (B, 16 ΣC + 1280)."""
         model, seen = network.timm_model, []
         x = model.bn1(model.conv_stem(x))
         for number, block in enumerate(itertools.chain(*model.blocks)):
             x = block(x)
             if number in blocks:
-                seen.append(F.adaptive_avg_pool2d(x, CELLS))
+                seen.append(F.adaptive_avg_pool2d(x, CELLS).flatten(1))
+        seen.append(model.forward_head(model.bn2(model.conv_head(x)), pre_logits=True))
         return torch.cat(seen, dim=1).half()  # half the space in the cache
 
     def compute(folder: Path) -> Tensor:
         return _encode(folder, images, device, precision, size, batch, read)
 
     found = hub.cached("efficientnet-lite0", images, settings, compute).float()
-    return dict(zip(blocks, found.split([BLOCK_WIDTHS[block] for block in blocks], dim=1), strict=True))
+    *cells, head = found.split([*(BLOCK_WIDTHS[block] * CELLS**2 for block in blocks), HEAD_WIDTH], dim=1)
+    by_block = {block: flat.unflatten(1, (-1, CELLS, CELLS)) for block, flat in zip(blocks, cells, strict=True)}
+    return by_block | {"head": head}
 
 
 @torch.no_grad()  # not inference_mode: a chapter trains on what comes out

@@ -66,6 +66,19 @@ def test_cached_step_equals_the_full_batch():
     torch.testing.assert_close(gradients(model), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_cached_step_leaves_a_locked_encoder_alone():
+    model, images, texts = encoders()
+    model.eval()
+    model.image.requires_grad_(False)
+    alignment.info_nce(*model((images, texts)), model.scale).backward()
+    expected = model.text.weight.grad.clone()
+    model.zero_grad()
+    chunks = list(zip(images.split(5), texts.split(5), strict=True))
+    training.cached_contrastive_step(model, chunks, lambda u, v: alignment.info_nce(u, v, model.scale))
+    torch.testing.assert_close(model.text.weight.grad, expected, rtol=1e-12, atol=1e-12)
+    assert model.image[0].weight.grad is None
+
+
 def test_averaging_chunk_losses_is_another_gradient():
     model, images, texts = encoders()
     model.eval()

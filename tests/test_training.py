@@ -455,3 +455,19 @@ def test_the_generators_of_an_accelerator_are_kept_too(monkeypatch):
     states[0] = torch.zeros(4).byte()
     training._restore_random_state(saved)
     assert states[0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_model_in_channels_last_is_saved_and_goes_on(tmp_path):
+    def run(folder):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 1)).to(memory_format=torch.channels_last)
+        picture = torch.ones(2, 3, 3, 3)
+
+        def loss(model, x):
+            return model(x).square().mean()
+
+        return training.fit(
+            model, lambda k: picture, loss, steps=2, lr=0.1, device=CPU, checkpoint=folder, save_every=1
+        )
+
+    assert run(tmp_path) == run(tmp_path) == run(None)

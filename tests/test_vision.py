@@ -91,12 +91,14 @@ def test_the_copy_of_the_hub_gives_the_features_of_the_wheel(images, tmp_path, m
 def test_cells_are_the_means_of_inner_blocks_over_a_grid(images, no_features):
     from transformers import AutoModel
 
-    cells = vision.frozen_cells(images[:2], (10, 2), device=CPU)
+    cells = vision.frozen_layers(images[:2], (10, 2), device=CPU)
     network, seen = AutoModel.from_pretrained(hub.pretrained("efficientnet-lite0")).eval(), {}
     for number, block in enumerate(block for stage in network.timm_model.blocks for block in stage):
         block.register_forward_hook(lambda block, x, out, number=number: seen.update({number: out}))
     with torch.no_grad():
         network(prepare(images[:2], 128))
+    head = cells.pop("head")  # kept in half precision
+    torch.testing.assert_close(head, vision.frozen_features(images[:2], device=CPU), atol=1e-2, rtol=1e-2)
     assert list(cells) == [2, 10]
     for number, found in cells.items():
         assert (found.shape, found.dtype) == ((2, vision.BLOCK_WIDTHS[number], 4, 4), torch.float32)
@@ -107,7 +109,8 @@ def test_cells_are_the_means_of_inner_blocks_over_a_grid(images, no_features):
 
 
 def test_the_widths_of_the_blocks_are_the_networks(images, no_features):
-    cells = vision.frozen_cells(images[:1], tuple(vision.BLOCK_WIDTHS), device=CPU)
+    cells = vision.frozen_layers(images[:1], tuple(vision.BLOCK_WIDTHS), device=CPU)
+    assert cells.pop("head").shape[1] == vision.HEAD_WIDTH
     assert {number: found.shape[1] for number, found in cells.items()} == vision.BLOCK_WIDTHS
     assert sum(found.std() > 0 for found in cells.values()) == len(cells)
 
@@ -115,7 +118,7 @@ def test_the_widths_of_the_blocks_are_the_networks(images, no_features):
 @pytest.mark.parametrize("blocks", [(), (3,), (2, 16)])
 def test_cells_of_unknown_blocks_are_refused(blocks, images):
     with pytest.raises(ValueError, match="expected some of 2, 4, 7, 10, 12, 14"):
-        vision.frozen_cells(images, blocks, device=CPU)
+        vision.frozen_layers(images, blocks, device=CPU)
 
 
 def drawing(top: int, left: int, height: int, width: int) -> torch.Tensor:
