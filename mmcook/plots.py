@@ -26,7 +26,7 @@ def use_style() -> None:
     mpl.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
-            "figure.dpi": 110,
+            "figure.dpi": 100,
             "figure.constrained_layout.use": True,
             "font.size": 11,
             "axes.prop_cycle": cycler(color=COLOURS),

@@ -54,3 +54,14 @@ def test_papermill_run_refuses_an_unknown_parameter(tmp_path):
     chapter = notebook(tmp_path / "07_chapter.ipynb", "pass")
     with pytest.raises(ValueError, match="declares scale, seed, not steps"):
         chapters.execute(chapter, tmp_path / "out.ipynb", steps=3)
+
+
+def test_a_claim_that_fails_with_one_seed_is_recorded_as_failing(tmp_path, monkeypatch):
+    monkeypatch.setattr(chapters, "RECORDS", tmp_path / "records")
+    start = "import mmcook\nrun = mmcook.start(scale, seed)"
+    claim = 'run.claim("The seed is even", seed % 2 == 0, f"{seed}", headline=True)\nrun.summary()'
+    path = chapters.record_seeds(notebook(tmp_path / "07_chapter.ipynb", start, claim), seeds=2)
+    record = json.loads(path.read_text())
+    assert record["claims"] == [{"sentence": "The seed is even", "holds": [True, False]}]
+    committed = {"claims": [{"sentence": "The seed is even"}], "metrics": [], "seed": 0}
+    assert chapters.stale(record, committed) == ["seed 1: The seed is even"]
