@@ -72,10 +72,10 @@ def test_the_grid_has_a_picture_and_a_caption_each(n, columns, axes):
 
 
 def test_long_captions_are_wrapped_and_coloured():
-    caption = "a very long caption that goes on and on over many lines"
+    caption = "a very long caption that goes on and on over more lines than there is room for"
     figure = plots.pictures(pictures(2), [caption, "b"], colours=["red", "black"])
     first, second = (axis.texts[0] for axis in figure.axes[:2])
-    assert first.get_text() == "a very long\ncaption that\ngoes on and on"
+    assert first.get_text() == "a very long\ncaption that\ngoes on and on\nover more lines"
     assert (first.get_color(), second.get_color()) == ("red", "black")
 
 
