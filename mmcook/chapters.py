@@ -84,7 +84,7 @@ def differences(fresh: Record, committed: Record, *, numbers: bool) -> list[str]
         for what, fresh_value, committed_value in (
             ("claims", [c["sentence"] for c in fresh["claims"]], [c["sentence"] for c in committed["claims"]]),
             ("metrics", [m["name"] for m in fresh["metrics"]], [m["name"] for m in committed["metrics"]]),
-            ("stages", list(fresh["stages"]), list(committed["stages"])),
+            ("stages", sorted(fresh["stages"]), sorted(committed["stages"])),
             ("weights", sorted(fresh["weights"]), sorted(committed["weights"])),
             ("device", fresh["device"], committed["device"]),
         )
