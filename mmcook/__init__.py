@@ -9,7 +9,20 @@ from mmcook.course import recorded, start
 
 __version__ = "0.1.0"
 __all__ = ["recorded", "start"]
-ROOMS = ("alignment", "chapters", "datasets", "doctor", "hub", "metrics", "plots", "text", "training", "vision")
+ROOMS = (
+    "alignment",
+    "chapters",
+    "classroom",
+    "datasets",
+    "doctor",
+    "exercises",
+    "hub",
+    "metrics",
+    "plots",
+    "text",
+    "training",
+    "vision",
+)
 
 
 def __getattr__(name: str):
