@@ -3,7 +3,7 @@ PYTHON := $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: lab test verify seeds mutants bench table lock
+.PHONY: lab test verify seeds mutants classroom grade bench table lock
 
 lab: $(READY)  ## open chapter 00 in JupyterLab
 	$(BIN)/mmcook weights
@@ -13,9 +13,10 @@ test: $(READY)  ## lint, unit tests, proofs, hygiene, smoke runs, browser
 	$(BIN)/mmcook weights
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term --cov-fail-under=95
 
-verify: $(READY)  ## every chapter again at laptop scale, compared with what is committed
+verify: $(READY)  ## every chapter again at laptop scale, compared with what is committed; a class of forty graded
 	$(BIN)/mmcook weights
 	$(BIN)/python -m pytest -m laptop tests/notebooks/test_laptop.py -v
+	$(BIN)/python -m pytest -m classroom tests/exercises -v
 
 seeds: $(READY)  ## every chapter over seeds 0-4, recorded in notebooks/records
 	$(BIN)/mmcook seeds
@@ -23,6 +24,13 @@ seeds: $(READY)  ## every chapter over seeds 0-4, recorded in notebooks/records
 mutants: $(READY)  ## small faults put into the library, one at a time, which the tests must notice
 	$(BIN)/mmcook weights
 	$(BIN)/python tests/mutants/mutate.py
+
+classroom: $(READY)  ## what students receive, from notebooks/solutions
+	$(BIN)/mmcook classroom
+
+grade: $(READY)  ## marks, reasons and feedback: make grade SUBMISSIONS=folder
+	@test -n "$(SUBMISSIONS)" || { echo "say where the submissions are: make grade SUBMISSIONS=folder"; exit 1; }
+	$(BIN)/mmcook grade "$(SUBMISSIONS)"
 
 bench: $(READY)  ## the course against its peers
 	$(BIN)/python tests/benchmarks/bench.py

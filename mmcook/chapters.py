@@ -183,18 +183,24 @@ def with_table(readme: str, written: str) -> str:
     return pattern.sub(lambda _: written + "\n", readme)
 
 
-def work_on(chapter: Path) -> Path:
-    """Put a working copy of a chapter into ``work/``, which git ignores; a copy that is there already stays.
+def work_on(chapter: Path) -> list[Path]:
+    """Put working copies of a chapter and its exercises into ``work/``, which git ignores; copies there already stay.
 
-    Returns: the copy.
-    Raises: FileExistsError when there is one; it may hold your work.
+    Returns: the new copies.
+    Raises: FileExistsError when there is nothing to add; what is there may hold your work.
     """
-    target = REPOSITORY / "work" / chapter.name
-    if target.exists():
-        raise FileExistsError(f"work/{chapter.name} is there already; rename or delete it to start afresh")
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(chapter, target)
-    return target
+    exercises = chapter.parent / "exercises" / chapter.stem / "exercises.ipynb"
+    wanted = {chapter.name: chapter}
+    if exercises.is_file():
+        wanted[f"{chapter.stem}_exercises.ipynb"] = exercises
+    work = REPOSITORY / "work"
+    work.mkdir(exist_ok=True)
+    made = [Path(shutil.copyfile(origin, work / name)) for name, origin in wanted.items() if not (work / name).exists()]
+    if not made:
+        names = " and ".join(f"work/{name}" for name in wanted)
+        are = "are" if len(wanted) > 1 else "is"
+        raise FileExistsError(f"{names} {are} there already; rename or delete to start afresh")
+    return made
 
 
 def _over_seeds(name: str, values: list[float]) -> dict[str, Any]:

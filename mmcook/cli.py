@@ -1,4 +1,4 @@
-"""The command ``mmcook``: doctor, weights, work, seeds, table."""
+"""The command ``mmcook``: doctor, weights, work, seeds, table, classroom, grade."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("weights", help="fetch the pretrained weights")
     command.add_argument("names", nargs="*", help=f"of {', '.join(hub.CATALOGUE)}; all by default")
     command.set_defaults(run=_weights)
-    command = commands.add_parser("work", help="put a working copy of a chapter into work/")
+    command = commands.add_parser("work", help="put a working copy of a chapter and its exercises into work/")
     command.add_argument("chapter", help="its number, 07")
     command.set_defaults(run=_work)
     command = commands.add_parser("seeds", help="run chapters at laptop scale over seeds and record what they claim")
@@ -38,6 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("table", help="write the chapter table into README.md from the committed records")
     command.add_argument("--check", action="store_true", help="only say whether it is up to date")
     command.set_defaults(run=_table)
+    command = commands.add_parser("classroom", help="write what students receive from notebooks/solutions")
+    command.set_defaults(run=_classroom)
+    command = commands.add_parser("grade", help="grade a folder of submissions, STUDENT/NN_name/exercises.ipynb")
+    command.add_argument("submissions", type=Path, help="the folder")
+    command.add_argument("--output", type=Path, default=REPOSITORY / "work" / "grades", help="default: work/grades")
+    command.add_argument("--seed", help="the private seed; default: $MMCOOK_GRADING_SEED, or else a new one")
+    command.add_argument("--without-sandbox", action="store_true", help="students' code runs under your rights")
+    command.set_defaults(run=_grade)
     return parser
 
 
@@ -58,8 +66,8 @@ def _weights(options: argparse.Namespace) -> int:
 
 def _work(options: argparse.Namespace) -> int:
     """Copy a chapter."""
-    copy = chapters.work_on(chapters.find(options.chapter))
-    print(f"your copy is {copy.relative_to(REPOSITORY)}; open it with: jupyter lab {copy.relative_to(REPOSITORY)}")
+    for copy in chapters.work_on(chapters.find(options.chapter)):
+        print(f"your copy is {copy.relative_to(REPOSITORY)}; open it with: jupyter lab {copy.relative_to(REPOSITORY)}")
     return 0
 
 
@@ -79,4 +87,27 @@ def _table(options: argparse.Namespace) -> int:
             raise ValueError("the chapter table in README.md is stale; run: mmcook table")
         return 0
     write_atomically(Path(readme), fresh)
+    return 0
+
+
+def _classroom(options: argparse.Namespace) -> int:
+    """Generate the hand-outs."""
+    from mmcook.classroom import gradebook
+
+    for path in gradebook.release():
+        print(path.relative_to(REPOSITORY))
+    return 0
+
+
+def _grade(options: argparse.Namespace) -> int:
+    """Grade everybody, and say where the marks are."""
+    from mmcook.classroom import grading
+
+    seed = options.seed or grading.new_seed()
+    grader = grading.Grader(seed, sandboxed=not options.without_sandbox)
+    rows = grading.grade(options.submissions, options.output, grader)
+    students = len({row.student for row in rows})
+    print(f"{students} students, {sum(row.score for row in rows):g} of {sum(row.max for row in rows):g} marks")
+    print(f"marks and reasons: {options.output / 'grades.csv'}; pages for students: {options.output / 'feedback'}")
+    print(f"the same inputs again: --seed {seed!r}")
     return 0

@@ -9,6 +9,7 @@ import shutil
 import sysconfig
 import tempfile
 import unittest.mock
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,10 @@ class Gradebook:
             path = self.folder / "submitted" / student / assignment / NOTEBOOK
             path.parent.mkdir(parents=True)
             path.write_text(text, encoding="utf-8")
-        _demand(self._api.autograde(assignment, "*"), f"recording {assignment}")
-        _demand(self._api.generate_feedback(assignment, "*"), f"writing the feedback on {assignment}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SQLAlchemy's about nbgrader's own habits
+            _demand(self._api.autograde(assignment, "*"), f"recording {assignment}")
+            _demand(self._api.generate_feedback(assignment, "*"), f"writing the feedback on {assignment}")
 
     def feedback(self, student: str, assignment: str) -> Path:
         """The page with a student's notebook, marks and reasons."""
