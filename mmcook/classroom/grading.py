@@ -50,6 +50,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Written:
+    """A cell that was handed in, with nothing but its text."""
+
+    name: str  # the grade id; empty in a cell of the student's own
+    code: bool
+    text: str
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What the grader knows of an assignment."""
 
@@ -85,7 +94,7 @@ class Grader:
             notebook = rebuilt(assignment.released, read_submission(path, root))
             reasons = self._run(notebook, assignment.hidden)
         except SubmissionError as error:
-            notebook = rebuilt(assignment.released, nbformat.v4.new_notebook())
+            notebook = rebuilt(assignment.released, [])
             reasons = dict.fromkeys(assignment.hidden, str(error))
         for cell in notebook.cells:
             if (name := _name(cell)) in reasons:
@@ -171,8 +180,8 @@ class Sitting:
         return time.monotonic() < self._deadline
 
 
-def read_submission(path: Path, root: Path) -> NotebookNode:
-    """The notebook that a student handed in.
+def read_submission(path: Path, root: Path) -> list[Written]:
+    """The cells of the notebook that a student handed in.
 
     Raises: SubmissionError with the reason when there is none.
     """
@@ -184,37 +193,37 @@ def read_submission(path: Path, root: Path) -> NotebookNode:
     if path.stat().st_size > MOST_BYTES:
         raise SubmissionError(f"the file has {path.stat().st_size / 2**20:.0f} MiB, at most 20; clear the outputs")
     try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-        size = sum(len(cell["source"]) for cell in notebook["cells"])
+        notebook = nbformat.convert(nbformat.reader.reads(path.read_text(encoding="utf-8")), 4)
+        cells = [Written(_name(cell), cell.cell_type == "code", clean(cell.source)) for cell in notebook.cells]
     except Exception as error:  # whatever a strange file does to a parser
         raise SubmissionError(f"the file is no notebook ({type(error).__name__}): {str(error)[:200]}") from None
-    if size > MOST_TEXT:
+    if (size := sum(len(cell.text) for cell in cells)) > MOST_TEXT:
         raise SubmissionError(f"the cells hold {size:,} characters, at most {MOST_TEXT:,}")
-    return notebook
+    return cells
 
 
-def rebuilt(released: NotebookNode, submission: NotebookNode) -> NotebookNode:
+def rebuilt(released: NotebookNode, written: list[Written]) -> NotebookNode:
     """The hand-out, with the student's text in its answer cells, and the student's own cells where they stood.
 
-    Nothing else of the submission is kept: no outputs, no metadata, no changed check. Of an answer cell that comes
-    twice the last one is the answer; the others are run as the student's own.
+    Nothing else of a submission is kept: no outputs, no metadata, no changed check. Of an answer cell that comes twice
+    the last one is the answer; the others are run as the student's own.
     """
     handed_out = {name: cell for cell in released.cells if (name := _name(cell))}
-    last = {_name(cell): i for i, cell in enumerate(submission.cells)}
-    texts, before, waiting = {}, {}, []
-    for i, cell in enumerate(submission.cells):
-        name = _name(cell)
-        if name in handed_out and last[name] == i:
-            texts[name], before[name], waiting = clean(str(cell.source)), waiting, []
+    last = {cell.name: i for i, cell in enumerate(written)}
+    texts: dict[str, str] = {}
+    before: dict[str, list[NotebookNode]] = {}
+    own: list[NotebookNode] = []
+    for i, cell in enumerate(written):
+        if cell.name in handed_out and last[cell.name] == i:
+            texts[cell.name], before[cell.name], own = cell.text, own, []
         else:
-            waiting.append(_own(cell))
+            make = nbformat.v4.new_code_cell if cell.code else nbformat.v4.new_markdown_cell
+            own.append(make(cell.text))
     notebook = nbformat.v4.new_notebook(metadata=released.metadata)
     for name, cell in handed_out.items():
-        cell = nbformat.from_dict(cell)
-        if cell.metadata.nbgrader.solution:
-            cell.source = texts.get(name, "")
-        notebook.cells += [*before.get(name, []), cell]
-    notebook.cells += waiting
+        answer = {"source": texts.get(name, "")} if cell.metadata.nbgrader.solution else {}
+        notebook.cells += [*before.get(name, []), nbformat.from_dict({**cell, **answer})]
+    notebook.cells += own
     return notebook
 
 
@@ -335,16 +344,9 @@ def _deliver(book: Gradebook, rows: list[Row], output: Path) -> None:
 
 
 def _name(cell: NotebookNode) -> str:
-    """The grade id of a cell; empty when it has none, or none that is a text."""
-    marks = cell.metadata.get("nbgrader", {}) if isinstance(cell.metadata, dict) else {}
-    name = marks.get("grade_id", "") if isinstance(marks, dict) else ""
+    """The grade id of a cell; empty when it has none."""
+    name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
     return name if isinstance(name, str) else ""
-
-
-def _own(cell: NotebookNode) -> NotebookNode:
-    """A cell that the student added, with nothing but its text."""
-    make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-    return make(clean(str(cell.source)))
 
 
 def _troubles(ran: sandbox.Ran) -> list[str]:
