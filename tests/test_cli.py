@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmcook import chapters, cli, doctor, hub
+from mmcook.classroom import grading, gradebook
 from mmcook.doctor import Finding
 
 
@@ -69,6 +70,21 @@ def test_work_copies_a_chapter_once(house, capsys):
     assert capsys.readouterr().err.startswith("mmcook: work/03_small.ipynb is there already")
 
 
+def test_work_copies_the_exercises_of_a_chapter_too(house, capsys):
+    handout = house / "notebooks" / "exercises" / "03_small" / "exercises.ipynb"
+    handout.parent.mkdir(parents=True)
+    handout.write_text("the exercises", encoding="utf-8")
+    assert cli.main(["work", "3"]) == 0
+    assert (house / "work" / "03_small_exercises.ipynb").read_text(encoding="utf-8") == "the exercises"
+    (house / "work" / "03_small.ipynb").write_text("my work", encoding="utf-8")
+    (house / "work" / "03_small_exercises.ipynb").unlink()
+    assert cli.main(["work", "3"]) == 0
+    assert "your copy is" in capsys.readouterr().out
+    assert (house / "work" / "03_small.ipynb").read_text(encoding="utf-8") == "my work"
+    assert cli.main(["work", "3"]) == 1
+    assert "work/03_small.ipynb and work/03_small_exercises.ipynb are there already" in capsys.readouterr().err
+
+
 def test_work_on_an_unknown_chapter_is_a_message(house, capsys):
     assert cli.main(["work", "99"]) == 1
     assert capsys.readouterr().err == "mmcook: no chapter '99'; there are 03_small\n"
@@ -108,7 +124,30 @@ def test_a_full_disk_is_a_message(house, monkeypatch, capsys):
     assert "README.md could not be written; make room" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["work"]])
+def test_classroom_names_what_it_wrote(house, monkeypatch, capsys):
+    monkeypatch.setattr(gradebook, "release", lambda: [house / "notebooks" / "exercises" / "a.ipynb"])
+    assert cli.main(["classroom"]) == 0
+    assert capsys.readouterr().out == f"{Path('notebooks', 'exercises', 'a.ipynb')}\n"
+
+
+def test_grade_says_where_the_marks_are_and_how_to_repeat_it(tmp_path, monkeypatch, capsys):
+    asked = []
+    row = grading.Row("ada", "03_small", "double", 1.0, 2.0, "twice, not squared")
+    monkeypatch.setattr(grading, "grade", lambda *arguments: asked.append(arguments) or [row])
+    assert cli.main(["grade", "in", "--output", str(tmp_path), "--seed", "autumn", "--without-sandbox"]) == 0
+    assert asked == [(Path("in"), tmp_path, grading.Grader("autumn", sandboxed=False))]
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "1 students, 1 of 2 marks"
+    assert str(tmp_path / "grades.csv") in second
+    assert third == "the same inputs again: --seed 'autumn'"
+
+
+def test_grading_nothing_is_a_message(tmp_path, capsys):
+    assert cli.main(["grade", str(tmp_path)]) == 1
+    assert "holds no folder of a student" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["work"], ["grade"]])
 def test_a_wrong_command_line_is_refused_with_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)

@@ -85,7 +85,7 @@ def decode(node: Any) -> Any:
 
 def _decode(node: dict[str, Any]) -> Any:
     """:func:`decode`, with whatever error a malformed node gives."""
-    kind = next(iter(node))
+    kind = next(iter(node), None)
     content = node[kind]
     if kind == "tensor":
         return _decode_tensor(content, DTYPES[node["dtype"]], node["shape"])

@@ -96,6 +96,9 @@ class Grader:
         except SubmissionError as error:
             notebook = rebuilt(assignment.released, [])
             reasons = dict.fromkeys(assignment.hidden, str(error))
+        except Exception as error:  # whatever it is, it must not spoil another student's marks
+            words = f"not graded, since the grader failed ({type(error).__name__}: {error}); grade it again"
+            reasons = dict.fromkeys(assignment.hidden, words[:MOST_REASON])
         for cell in notebook.cells:
             if (name := _name(cell)) in reasons:
                 cell.outputs = [_verdict(reasons[name])]
@@ -206,23 +209,27 @@ def rebuilt(released: NotebookNode, written: list[Written]) -> NotebookNode:
     """The hand-out, with the student's text in its answer cells, and the student's own cells where they stood.
 
     Nothing else of a submission is kept: no outputs, no metadata, no changed check. Of an answer cell that comes twice
-    the last one is the answer; the others are run as the student's own.
+    the last one is the answer; the others are run before it.
     """
     handed_out = {name: cell for cell in released.cells if (name := _name(cell))}
     last = {cell.name: i for i, cell in enumerate(written)}
     texts: dict[str, str] = {}
-    before: dict[str, list[NotebookNode]] = {}
+    before: dict[str, list[NotebookNode]] = {name: [] for name in handed_out}
     own: list[NotebookNode] = []
     for i, cell in enumerate(written):
-        if cell.name in handed_out and last[cell.name] == i:
-            texts[cell.name], before[cell.name], own = cell.text, own, []
-        else:
-            make = nbformat.v4.new_code_cell if cell.code else nbformat.v4.new_markdown_cell
+        make = nbformat.v4.new_code_cell if cell.code else nbformat.v4.new_markdown_cell
+        if cell.name not in handed_out:
             own.append(make(cell.text))
+        elif last[cell.name] > i:
+            before[cell.name].append(make(cell.text))
+        else:
+            texts[cell.name] = cell.text
+            before[cell.name] += own
+            own = []
     notebook = nbformat.v4.new_notebook(metadata=released.metadata)
     for name, cell in handed_out.items():
         answer = {"source": texts.get(name, "")} if cell.metadata.nbgrader.solution else {}
-        notebook.cells += [*before.get(name, []), nbformat.from_dict({**cell, **answer})]
+        notebook.cells += [*before[name], nbformat.from_dict({**cell, **answer})]
     notebook.cells += own
     return notebook
 

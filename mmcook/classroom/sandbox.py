@@ -160,7 +160,10 @@ class Kernel:
     """
 
     def __init__(self, limits: Limits, *, sandboxed: bool) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers.
+
+        Raises: RuntimeError when it does not.
+        """
         import zmq
         from jupyter_client import KernelManager
         from jupyter_client.kernelspec import KernelSpecManager
@@ -171,14 +174,10 @@ class Kernel:
         spec = {"argv": line, "display_name": "student", "language": "python", "interrupt_mode": "message"}
         (private / "specs" / "student").mkdir(parents=True)
         (private / "specs" / "student" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-        context = zmq.Context()
-        context.setsockopt(zmq.MAXMSGSIZE, limits.message)
-        self._closing.callback(context.destroy, 0)
         self._manager = KernelManager(
             kernel_name="student",
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(private / "specs")]),
             connection_file=str(private / "connection.json"),
-            context=context,
             **({"transport": "ipc", "ip": str(private / "k")} if sandboxed else {}),
         )
         self._manager.write_connection_file()
@@ -189,20 +188,19 @@ class Kernel:
         self._manager.start_kernel(env=environment, cwd=private, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self._closing.callback(self._manager.shutdown_kernel, now=True)
         self._client = self._manager.client()
+        self._client.context.setsockopt(zmq.MAXMSGSIZE, limits.message)  # of the sockets that are opened now
         self._client.start_channels()
         self._closing.callback(self._client.stop_channels)
         self.alive = True
-
-    def __enter__(self) -> Kernel:
-        """Wait until the kernel answers.
-
-        Raises: RuntimeError when it does not.
-        """
         try:
-            self._client.wait_for_ready(timeout=self.limits.start)
+            self._client.wait_for_ready(timeout=limits.start)
+            self._listen()
         except RuntimeError:
             self.close()
             raise
+
+    def __enter__(self) -> Kernel:
+        """The kernel, which answers."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -232,6 +230,19 @@ class Kernel:
             if clock.look():
                 self._inspect(ran, clock, request)
         return ran
+
+    def _listen(self) -> None:
+        """Wait until outputs arrive: those of the first moments are lost.
+
+        Raises: RuntimeError when none do.
+        """
+        clock = _Clock(self.limits.start)
+        while not clock.late():
+            request, patience = self._client.kernel_info(), _Clock(1)
+            while not patience.late():
+                if self._message(request) is not None:
+                    return
+        raise RuntimeError("the kernel answers, but no output arrives")
 
     def _message(self, request: str) -> dict[str, Any] | None:
         """The next message that belongs to a request; None when there is none at the moment."""
@@ -269,7 +280,8 @@ class Kernel:
 
         family = []
         with contextlib.suppress(psutil.Error):
-            family = psutil.Process(self._manager.provisioner.pid).children(recursive=True)
+            first = psutil.Process(self._manager.provisioner.pid)
+            family = [first, *first.children(recursive=True)]
         number = len(family)
         most = self.limits.memory
         # what processes share counts once only if need be: to find it out takes longer
@@ -333,7 +345,7 @@ def take(ran: Ran, message: dict[str, Any], most: int) -> None:
         ran.evidence += [data[EVIDENCE_TYPE]] if len(ran.evidence) < 2 else []  # a second piece makes both void
         return
     if kind == "stream":
-        shown = {"output_type": "stream", "name": "stdout", "text": content.get("text")}
+        shown = {"output_type": "stream", "name": "stdout", "text": str(content.get("text"))}
     elif kind == "error":
         lines = [f"{content.get('ename')}: {content.get('evalue')}"]
         shown = {"output_type": "error", "ename": str(content.get("ename")), "evalue": str(content.get("evalue"))}
