@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmcook import chapters, cli, doctor, hub
-from mmcook.classroom import grading, gradebook
+from mmcook.classroom import gradebook, grading
 from mmcook.doctor import Finding
 
 
