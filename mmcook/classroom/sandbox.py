@@ -6,6 +6,7 @@ import base64
 import contextlib
 import itertools
 import json
+import math
 import os
 import queue
 import shutil
@@ -41,8 +42,9 @@ class SandboxError(ValueError):
 class Limits:
     """What a student's notebook may use."""
 
-    cell: float = 15.0  # seconds
-    notebook: float = 240.0  # seconds
+    cell: float = 15.0  # seconds of processor time, so that a busy machine costs nobody marks
+    clock: float = 60.0  # seconds a cell by the clock
+    notebook: float = 300.0  # seconds by the clock
     start: float = 60.0  # seconds until a kernel must answer
     memory: int = 3 * 2**30  # bytes, all processes together
     threads: int = 128
@@ -218,7 +220,7 @@ class Kernel:
         An endless loop is interrupted. A kernel that does not heed that, dies or takes too much memory is not alive
         afterwards.
         """
-        ran, clock = Ran(), _Clock(self.limits.cell)
+        ran, clock = Ran(), _Clock(self.limits.clock, self._worked() + self.limits.cell)
         request = self._client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
         while self.alive:
             message = self._message(request)
@@ -263,25 +265,34 @@ class Kernel:
             self.alive, ran.trouble = False, excess
         elif clock.replied(self._client.shell_channel, request):
             self.alive, ran.trouble = False, "gave more output than the grader takes"
-        elif clock.late():
+        elif clock.late() or self._worked() > clock.work:
             ran.trouble = f"was still running after {self.limits.cell:g} s and was stopped"
             if clock.interrupted:
                 self.alive = False
             else:
                 clock.interrupted = True
-                clock.extend(5)
+                clock.extend(10)
                 self._manager.interrupt_kernel()
         if not self.alive:
             self.close()
 
-    def _excess(self) -> str | None:
-        """The limit that all processes of the kernel together have passed, if they have."""
+    def _family(self) -> list[Any]:
+        """The kernel's process and all that it started."""
         import psutil
 
-        family = []
         with contextlib.suppress(psutil.Error):
             first = psutil.Process(self._manager.provisioner.pid)
-            family = [first, *first.children(recursive=True)]
+            return [first, *first.children(recursive=True)]
+        return []
+
+    def _worked(self) -> float:
+        """The processor time that the kernel's processes have used, in seconds."""
+        family = self._family()
+        return _total(family, "cpu_times", "user") + _total(family, "cpu_times", "system")
+
+    def _excess(self) -> str | None:
+        """The limit that all processes of the kernel together have passed, if they have."""
+        family = self._family()
         number = len(family)
         most = self.limits.memory
         # what processes share counts once only if need be: to find it out takes longer
@@ -294,11 +305,11 @@ class Kernel:
         return None
 
 
-def _total(family: list[Any], method: str, what: str) -> int:
-    """The memory of some processes, those that have just ended left out."""
+def _total(family: list[Any], method: str, what: str) -> float:
+    """The memory or time of some processes, those that have just ended left out."""
     import psutil
 
-    total = 0
+    total = 0.0
     for process in family:
         with contextlib.suppress(psutil.Error):
             total += getattr(getattr(process, method)(), what)
@@ -308,8 +319,9 @@ def _total(family: list[Any], method: str, what: str) -> int:
 class _Clock:
     """The time that a cell has left, and what is known of its end."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, work: float = math.inf) -> None:
         self.deadline = time.monotonic() + seconds
+        self.work = work  # processor time, counted from the kernel's start
         self.looked = self.answered = 0.0
         self.interrupted = False
 
@@ -325,8 +337,8 @@ class _Clock:
         return time.monotonic() > self.deadline
 
     def extend(self, seconds: float) -> None:
-        """Give it some more time."""
-        self.deadline = time.monotonic() + seconds
+        """Give it some more time, by the clock alone."""
+        self.deadline, self.work = time.monotonic() + seconds, math.inf
 
     def replied(self, shell: Any, request: str) -> bool:
         """Whether the cell's end was reported long ago and its outputs never came: they were too large."""
