@@ -1,5 +1,7 @@
 """The data sets of the course, one file each: ``mmcook.datasets.NAME()`` returns a small typed object."""
 
 from mmcook.datasets.emoji import Emoji, emoji
+from mmcook.datasets.stamps import Stamps, stamps
+from mmcook.datasets.word_classes import CLASSES, NOUN_CLASSES, split_words, word_classes
 
-__all__ = ["Emoji", "emoji"]
+__all__ = ["CLASSES", "NOUN_CLASSES", "Emoji", "Stamps", "emoji", "split_words", "stamps", "word_classes"]
