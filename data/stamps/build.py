@@ -14,12 +14,14 @@ import collections
 import concurrent.futures
 import hashlib
 import io
+import json
 import math
 import random
 import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -177,7 +179,9 @@ def main(stamps: Path) -> None:
         "split": split,
         "image": media(pictures, [f"{name}.png" for name in names]),
     })  # fmt: skip
-    write(table, HERE / "stamps.parquet")
+    features = datasets.Features.from_arrow_schema(table.schema) | {"image": datasets.Image()}
+    info = {"info": {"features": datasets.Features(features).to_dict()}}  # so that 🤗 Datasets decodes the pictures
+    write(table.replace_schema_metadata({"huggingface": json.dumps(info)}), HERE / "stamps.parquet")
     audio = media([opus for _, opus, _ in kept], [f"{i}.opus" for i in range(len(kept))])
     columns = {"language": [k[0] for k in kept], "seconds": [k[2] for k in kept], "audio": audio}
     write(pa.table(columns), HERE / "speech.parquet")
