@@ -453,7 +453,7 @@ def test_of_a_submission_only_answers_and_own_cells_are_kept(handout):
         grading.Written("", False, "note"),
     ]
     first_lines = [cell.source.splitlines()[0] for cell in grading.rebuilt(handout, written).cells]
-    assert first_lines == [SETUP, "first", "second", "own", "assert double(1.0) == 2.0", "note"]
+    assert first_lines == [SETUP, "first", "second", "own", "assert double(1.0) == 2.0", "    note"]
 
 
 @pytest.fixture(scope="module")

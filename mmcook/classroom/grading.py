@@ -212,16 +212,16 @@ def rebuilt(released: NotebookNode, written: list[Written]) -> NotebookNode:
     the last one is the answer; the others are run before it.
     """
     handed_out = {name: cell for cell in released.cells if (name := _name(cell))}
+    prose = {cell.source for cell in released.cells if cell.cell_type == "markdown"}
     last = {cell.name: i for i, cell in enumerate(written)}
     texts: dict[str, str] = {}
     before: dict[str, list[NotebookNode]] = {name: [] for name in handed_out}
     own: list[NotebookNode] = []
     for i, cell in enumerate(written):
-        make = nbformat.v4.new_code_cell if cell.code else nbformat.v4.new_markdown_cell
         if cell.name not in handed_out:
-            own.append(make(cell.text))
+            own.append(_own(cell, prose))
         elif last[cell.name] > i:
-            before[cell.name].append(make(cell.text))
+            before[cell.name].append(_own(cell, prose))
         else:
             texts[cell.name] = cell.text
             before[cell.name] += own
@@ -348,6 +348,14 @@ def _deliver(book: Gradebook, rows: list[Row], output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(book.folder / "gradebook.db", output / "gradebook.db")
     write_atomically(output / "grades.csv", text.getvalue())
+
+
+def _own(cell: Written, prose: set[str]) -> NotebookNode:
+    """A cell of the student's own. Text other than the hand-out's is shown as it was typed: it could hold a script."""
+    if cell.code:
+        return nbformat.v4.new_code_cell(cell.text)
+    typed = "\n".join(f"    {line}" for line in cell.text.splitlines())
+    return nbformat.v4.new_markdown_cell(cell.text if cell.text in prose else typed)
 
 
 def _name(cell: NotebookNode) -> str:

@@ -137,7 +137,7 @@ def ungraded(made: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def painted(made: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Outputs that say full marks, a script in a text, halves of surrogate pairs."""
     script = '<script>document.title = "broken in"</script><img src="x" onerror="alert(1)">'
-    made.cells.insert(1, nbformat.v4.new_markdown_cell(f"{script} \ud800"))
+    made.cells.insert(1, nbformat.v4.new_markdown_cell(f"{script} \ud800\n\n[a](javascript:alert(2))"))
     made.cells.insert(1, nbformat.v4.new_code_cell(f"from IPython.display import HTML\nHTML({script!r})  # \ud800"))
     find(made, FIRST).outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "100"}, execution_count=1)]
     find(made, f"{FIRST}-answer").source = "# nothing"
