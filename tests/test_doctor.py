@@ -104,10 +104,10 @@ DAMAGES = {
 @pytest.mark.parametrize(("damage", "detail"), DAMAGES.values(), ids=DAMAGES.keys())
 def test_damaged_data_is_found_with_its_mend(damage, detail, data):
     damage(data)
-    emoji, openmoji = doctor._data()
+    emoji, *others = doctor._data()
     assert (emoji.what, emoji.found, emoji.mend, emoji.optional) == ("data emoji", False, "git checkout -- data", False)
     assert emoji.detail.startswith(detail)
-    assert openmoji.found
+    assert [other.what for other in others if other.found] == [f"data {folder}" for folder in tables.FOLDERS[1:]]
 
 
 def test_data_that_is_not_there_at_all_is_found(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcook.metrics import Interval, bootstrap_interval, effective_rank, recall_at_k
+from mmcook.metrics import Interval, bootstrap_interval, bootstrap_statistic, effective_rank, recall_at_k
 
 
 def slow_recall(scores: list[list[float]], targets: list[int], k: int) -> list[float]:
@@ -147,6 +147,111 @@ def test_one_value_and_equal_values_have_an_interval_of_no_width():
 def test_the_bootstrap_refuses_what_it_cannot_resample(values, options, message):
     with pytest.raises(ValueError, match=message):
         bootstrap_interval(values, **options)
+
+
+def test_the_bootstrap_of_a_mean_as_a_statistic_is_the_bootstrap_of_the_mean():
+    values, groups = grouped(np.random.default_rng(5))
+    expected = bootstrap_interval(values, groups, resamples=8000)
+    found = bootstrap_statistic(lambda rows: np.mean(values[rows]), groups, resamples=8000, seed=1)
+    assert found.mean == pytest.approx(expected.mean)
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.05 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.05 * width)
+
+
+def test_the_statistic_sees_all_rows_once_and_then_whole_groups_as_many_as_there_are():
+    groups = np.array(["b", "a", "b", "c", "a", "b", "d"])
+    seen = []
+    bootstrap_statistic(lambda rows: seen.append(rows) or 0.0, groups, resamples=50)
+    whole = [rows for rows in seen if sorted(rows.tolist()) == list(range(7))]
+    assert (len(seen), len(whole) >= 1) == (51, True)
+    for rows in seen:
+        counts = np.bincount(rows, minlength=7)
+        times = {group: set(counts[groups == group].tolist()) for group in "abcd"}
+        assert all(len(found) == 1 for found in times.values())  # all rows of a group as often
+        assert sum(found.pop() for found in times.values()) == 4
+    assert len({tuple(np.bincount(rows, minlength=7)) for rows in seen}) > 10
+
+
+def test_a_statistic_of_one_group_never_moves():
+    values = np.random.default_rng(6).normal(size=20)
+    middle = np.median(values)
+    assert bootstrap_statistic(lambda rows: np.median(values[rows]), np.zeros(20), resamples=50) == (middle,) * 3
+    assert bootstrap_statistic(lambda rows: values[rows].max(), [0], resamples=50) == (values[0],) * 3
+
+
+def test_a_statistic_that_is_constant_within_groups_is_drawn_from_the_groups_alone():
+    groups = np.repeat([3, 9], 10)
+    found = bootstrap_statistic(lambda rows: np.median(groups[rows]), groups, resamples=200)
+    assert found == (6, 3, 9)  # both groups, or either of them twice
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median, np.std], ids=["mean", "median", "deviation"])
+def test_the_interval_of_a_statistic_does_not_depend_on_the_order_of_rows(statistic):
+    generator = np.random.default_rng(7)
+    values, groups = grouped(generator, n_groups=20)
+    order = generator.permutation(len(values))
+    found = bootstrap_statistic(lambda rows: statistic(values[rows]), groups, resamples=100)
+    moved = bootstrap_statistic(lambda rows: statistic(values[order][rows]), groups[order], resamples=100)
+    assert moved == pytest.approx(found)
+
+
+def test_groups_widen_the_interval_of_a_statistic_by_their_design_effect():
+    values, groups = grouped(np.random.default_rng(8), n_groups=200)
+    rows, whole = (bootstrap_statistic(lambda rows: values[rows].mean(), g) for g in (np.arange(len(values)), groups))
+    assert (whole.high - whole.low) / (rows.high - rows.low) == pytest.approx(math.sqrt(3.5), rel=0.2)
+
+
+def test_the_interval_of_a_statistic_covers_the_truth_as_often_as_it_says():
+    generator = np.random.default_rng(9)
+    trials, covered = 200, 0
+    for _ in range(trials):
+        values, groups = grouped(generator, n_groups=40, size=3)
+        deviations = bootstrap_statistic(lambda rows, v=values: (v[rows] ** 2).mean() ** 0.5, groups, resamples=200)
+        covered += deviations.low < math.sqrt(2) < deviations.high
+    assert 0.87 < covered / trials < 0.99
+
+
+def test_two_equal_arms_differ_by_nothing_and_two_arms_are_compared_on_the_same_rows():
+    generator = np.random.default_rng(10)
+    truth, groups = generator.integers(0, 2, 120), np.repeat(np.arange(40), 3)
+    noise = generator.normal(size=120)
+
+    def auc(scores, rows):
+        positive, negative = scores[rows][truth[rows] == 1], scores[rows][truth[rows] == 0]
+        return (positive[:, None] > negative).mean() + (positive[:, None] == negative).mean() / 2
+
+    def difference(scores):
+        return bootstrap_statistic(lambda rows: auc(scores, rows) - auc(noise, rows), groups, resamples=200)
+
+    assert difference(10 * noise + 3) == (0, 0, 0)  # AUC looks at the order only
+    assert difference(noise + truth).low > 0
+
+
+def test_the_interval_of_a_statistic_is_the_same_each_time_and_moves_with_the_seed_and_the_level():
+    values, groups = grouped(np.random.default_rng(11))
+
+    def found(groups=groups, **options):
+        return bootstrap_statistic(lambda rows: np.median(values[rows]), groups, **options)
+
+    assert found() == found() == found(torch.from_numpy(groups))
+    assert found()[1:] != found(seed=1)[1:]
+    assert found(level=0.99).low < found(level=0.5).low < found(level=0.5).high < found(level=0.99).high
+
+
+@pytest.mark.parametrize(
+    ("groups", "options", "message"),
+    [
+        ([], {}, r"groups \(0,\); expected a vector with the group of each row, not empty"),
+        ([[1, 2]], {}, r"groups \(1, 2\); expected a vector"),
+        (3, {}, r"groups \(\); expected a vector"),
+        ([1, 2], {"level": 95}, "level is 95; expected a number between 0 and 1"),
+        ([1, 2], {"level": 0}, "level is 0"),
+    ],
+)
+def test_the_bootstrap_of_a_statistic_refuses_what_it_cannot_resample(groups, options, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_statistic(len, groups, **options)
 
 
 def test_an_interval_reads_as_its_mean_with_its_edges():

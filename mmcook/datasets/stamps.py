@@ -59,7 +59,7 @@ class Stamps:
         if language not in SPOKEN or (number := self.spoken[language][row]) is None:
             raise ValueError(f"stamp {row} is not spoken in {language!r}; see `spoken`, of {', '.join(SPOKEN)}")
         samples, _ = soundfile.read(io.BytesIO(self.recordings[number]), dtype="float32")
-        return torch.from_numpy(samples)
+        return torch.from_numpy(samples).clamp(-1, 1)  # Opus overshoots where the recording is loud
 
 
 def stamps() -> Stamps:
