@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,11 +22,11 @@ MINUTES = 12
 
 @pytest.fixture(scope="module")
 def bubblewrap() -> None:
-    """A system that can make the sandbox; in CI it must."""
+    """A system that can make the sandbox; in CI on Linux it must."""
     try:
         sandbox.demand_sandbox()
     except sandbox.SandboxError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+        (pytest.fail if os.environ.get("CI") and sys.platform == "linux" else pytest.skip)(str(error))
 
 
 def graded(names: tuple[str, ...], folder: Path) -> tuple[dict[str, list[dict[str, str]]], float]:
