@@ -29,7 +29,7 @@ from PIL import Image
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
-from mmcook.datasets.word_classes import NOUN_CLASSES, split_words, word_classes
+from mmcook.datasets.word_classes import NOUN_CLASSES, lemma, split_words, word_classes
 
 HERE = Path(__file__).resolve().parent
 SIZE = 96
@@ -82,10 +82,10 @@ def speech(path: Path) -> tuple[bytes, float, str]:
 
 
 def key_words(caption: str, category: str) -> set[str]:
-    """The nouns of a caption in lower case, a plural s cut off as the emoji table has it."""
+    """The nouns of a caption, as WordNet lists them."""
     words = split_words(caption)
     nouns = [w for w, kind in zip(words, word_classes(words, category), strict=True) if kind in NOUN_CLASSES]
-    return {word.lower().rstrip("s") if len(word) > 3 else word.lower() for word in nouns}
+    return {lemma(word) for word in nouns}
 
 
 def without_frames(keys: list[set[str]]) -> list[set[str]]:
@@ -111,15 +111,16 @@ def concepts(keys: list[set[str]]) -> list[int]:
     return [numbers.setdefault(root(i), len(numbers)) for i in range(len(keys))]
 
 
-def splits(keys: list[set[str]], concept: list[int], emoji_split: dict[str, str]) -> list[str]:
-    """Put whole concepts where the emoji with the same key words are, and other concepts aside at random.
+def splits(keys: list[set[str]], concept: list[int], emoji_parts: dict[str, set[str]]) -> list[str]:
+    """Put whole concepts where the emoji with the same nouns are, and other concepts aside at random.
 
     A concept that would touch two parts is in none of them ("none").
     """
     members = collections.defaultdict(list)
     for i, number in enumerate(concept):
         members[number].append(i)
-    parts = {n: {emoji_split[w] for i in rows for w in keys[i] if w in emoji_split} for n, rows in members.items()}
+    nothing: set[str] = set()
+    parts = {n: nothing.union(*(emoji_parts.get(w, nothing) for i in r for w in keys[i])) for n, r in members.items()}
     chosen = {n: found.pop() if len(found) == 1 else "none" for n, found in parts.items() if found}
     free = [n for n, rows in members.items() if n not in chosen and all(keys[i] for i in rows) and len(rows) <= 12]
     random.Random(0).shuffle(free)
@@ -140,33 +141,48 @@ def media(files: list[bytes], names: list[str]) -> pa.Array:
     return pa.array([{"bytes": f, "path": n} for f, n in zip(files, names, strict=True)], kind)
 
 
-def emoji_keys() -> dict[str, str]:
-    """The split in which each key word of the emoji stands; words on several sides count as held out twice."""
-    table = pq.read_table(HERE.parent / "emoji/names.parquet", columns=["key_words", "split"]).to_pydict()
-    return {w: part for keys, part in zip(table["key_words"], table["split"], strict=True) for w in keys}
+def emoji_parts() -> dict[str, set[str]]:
+    """The parts of the emoji in which each noun of their names stands."""
+    table = pq.read_table(HERE.parent / "emoji/names.parquet", columns=["name_en", "group", "subgroup", "split"])
+    found = collections.defaultdict(set)
+    for row in table.to_pylist():
+        for noun in key_words(row["name_en"], f"{row['group']}/{row['subgroup']}"):
+            found[noun].add(row["split"])
+    return found
+
+
+def one_of_each(paths: list[Path], drawn: list[bytes]) -> list[int]:
+    """The stamps to keep: none whose picture is blank, and one of those with equal picture and sentence."""
+    first: dict[tuple[bytes, str], int] = {}
+    for i, (path, png) in enumerate(zip(paths, drawn, strict=True)):
+        if np.asarray(Image.open(io.BytesIO(png))).min() < 255:
+            first.setdefault((png, sentences(path)["en"]), i)
+    return sorted(first.values())
 
 
 def main(stamps: Path) -> None:
     """Build both tables and the checksums."""
     paths = sorted(p for p in stamps.rglob("*.txt") if any(p.with_suffix(s).exists() for s in (".png", ".svg")))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        drawn = list(pool.map(picture, paths))
+    kept = one_of_each(paths, drawn)
+    paths, pictures = [paths[i] for i in kept], [drawn[i] for i in kept]
     texts = [sentences(path) for path in paths]
-    emoji = emoji_keys()
     categories = [str(path.parent.relative_to(stamps)) for path in paths]
     keys = without_frames([key_words(t["en"], c) for t, c in zip(texts, categories, strict=True)])
     concept = concepts(keys)
-    split = splits(keys, concept, emoji)
+    split = splits(keys, concept, emoji_parts())
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(picture, paths))
         recordings = [(p, l, p.with_name(f"{p.stem}_desc_{l}.ogg")) for l in SPOKEN for p in paths]
         recordings = [(p, l, ogg) for p, l, ogg in recordings if ogg.exists()]
         spoken = list(pool.map(speech, [ogg for *_, ogg in recordings]))
     number: dict[tuple[str, str], int] = {}  # a recording that occurs again is kept once
-    kept = []
+    voices = []
     row_of = {}
     for (path, language, _), (opus, seconds, digest) in zip(recordings, spoken, strict=True):
         if (language, digest) not in number:
-            number[language, digest] = len(kept)
-            kept.append((language, opus, seconds))
+            number[language, digest] = len(voices)
+            voices.append((language, opus, seconds))
         row_of[path, language] = number[language, digest]
     names = [str(path.relative_to(stamps).with_suffix("")) for path in paths]
     table = pa.table({
@@ -182,8 +198,8 @@ def main(stamps: Path) -> None:
     features = datasets.Features.from_arrow_schema(table.schema) | {"image": datasets.Image()}
     info = {"info": {"features": datasets.Features(features).to_dict()}}  # so that 🤗 Datasets decodes the pictures
     write(table.replace_schema_metadata({"huggingface": json.dumps(info)}), HERE / "stamps.parquet")
-    audio = media([opus for _, opus, _ in kept], [f"{i}.opus" for i in range(len(kept))])
-    columns = {"language": [k[0] for k in kept], "seconds": [k[2] for k in kept], "audio": audio}
+    audio = media([opus for _, opus, _ in voices], [f"{i}.opus" for i in range(len(voices))])
+    columns = {"language": [v[0] for v in voices], "seconds": [v[2] for v in voices], "audio": audio}
     write(pa.table(columns), HERE / "speech.parquet")
     sums = [f"{hashlib.sha256((HERE / f).read_bytes()).hexdigest()}  {f}" for f in ("speech.parquet", "stamps.parquet")]
     (HERE / "SHA256SUMS").write_text("\n".join(sums) + "\n")

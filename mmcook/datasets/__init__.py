@@ -2,6 +2,6 @@
 
 from mmcook.datasets.emoji import Emoji, emoji
 from mmcook.datasets.stamps import Stamps, stamps
-from mmcook.datasets.word_classes import CLASSES, NOUN_CLASSES, split_words, word_classes
+from mmcook.datasets.word_classes import CLASSES, NOUN_CLASSES, lemma, split_words, word_classes
 
-__all__ = ["CLASSES", "NOUN_CLASSES", "Emoji", "Stamps", "emoji", "split_words", "stamps", "word_classes"]
+__all__ = ["CLASSES", "NOUN_CLASSES", "Emoji", "Stamps", "emoji", "lemma", "split_words", "stamps", "word_classes"]

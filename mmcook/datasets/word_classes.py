@@ -35,7 +35,7 @@ SHOWS = {
     "smileys-emotion": "body", "symbols/keycap": "symbol", "travel-places/place": "place",
     "travel-places/transport": "vehicle", "travel-places/time": "object", "travel-places/sky": "nature",
 }  # fmt: skip
-SUFFIXES = (("ies", "y"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
+SUFFIXES = (("ies", "y"), ("s", ""), ("es", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"))
 
 
 def split_words(sentence: str) -> list[str]:
@@ -69,17 +69,22 @@ def _class(word: str, shown: str | None) -> str | None:
         return "colour"
     if not senses:
         return None
-    if shown in senses and senses[0] not in ("quality", "action"):
-        return shown
     participle = len(word) > 5 and word.endswith("ing") and "action" in _senses(word.removesuffix("ing"))
+    if shown in senses and (senses[0] != "quality" or word == "orange"):
+        return shown
     return senses[0] if senses[0] in CLASSES and not participle else "other"
 
 
 def _senses(word: str) -> list[str]:
     """What a word can name, by its own entry or, for a regular form, by its base's."""
-    lexicon = _lexicon()
+    return _lexicon().get(lemma(word), [])
+
+
+def lemma(word: str) -> str:
+    """The form under which WordNet lists a word, in lower case: "Cherries" is "cherry"; an unknown word as it is."""
+    word = word.lower()
     bases = [word.removesuffix(ending) + base for ending, base in SUFFIXES if word.endswith(ending)]
-    return next((lexicon[form] for form in (word, *bases) if form in lexicon), [])
+    return next((form for form in (word, *bases) if form in _lexicon()), word)
 
 
 def _shown(category: str) -> str | None:
