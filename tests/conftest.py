@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+import setuptools  # noqa: F401 - nbgrader needs it, and it must come before anything that imports distutils
 
 if TYPE_CHECKING:
     from browser import Lab

@@ -262,10 +262,10 @@ def test_a_readme_without_the_marks_is_refused(readme):
 
 
 def test_a_working_copy_is_made_once_and_never_overwritten(small_chapter, house):
-    target = chapters.work_on(small_chapter)
+    (target,) = chapters.work_on(small_chapter)
     assert target == house / "work" / "03_small.ipynb"
     assert target.read_bytes() == small_chapter.read_bytes()
     target.write_text("my work")
-    with pytest.raises(FileExistsError, match=r"work/03_small\.ipynb is there already; rename or delete it"):
+    with pytest.raises(FileExistsError, match=r"work/03_small\.ipynb is there already; rename or delete"):
         chapters.work_on(small_chapter)
     assert target.read_text() == "my work"
