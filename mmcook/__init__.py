@@ -19,6 +19,7 @@ ROOMS = (
     "hub",
     "metrics",
     "plots",
+    "pretraining",
     "text",
     "training",
     "vision",

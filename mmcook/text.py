@@ -11,6 +11,9 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from mmcook import hub
+from mmcook.pretraining import IGNORED
+
+HIDE, SWAP = 0.8, 0.1  # of the chosen tokens: how many become the mask, how many another token; the rest stays
 
 
 def frozen_features(texts: list[str], *, device: torch.device, batch: int = 128) -> Tensor:
@@ -46,6 +49,49 @@ def _encode(folder: Path, texts: list[str], device: torch.device, batch: int) ->
         pooled = (states * real).sum(dim=1) / real.sum(dim=1)
         result[rows] = nn.functional.normalize(pooled, dim=-1).cpu()
     return result
+
+
+def mask_tokens(
+    tokens: Tensor,
+    *,
+    mask_id: int,
+    n_tokens: int,
+    special_ids: Iterable[int],
+    rate: float = 0.15,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Hide tokens for masked language modelling: of those chosen 80 % become the mask, 10 % another token, 10 % stay.
+
+    $$\Pr(i \in M) = r, \qquad \tilde x_i = \begin{cases} \text{[MASK]} & 0.8\\ \text{a random token} & 0.1\\
+    x_i & 0.1 \end{cases} \quad \text{for } i \in M$$
+
+    Args:
+        tokens: (B, L) or (L,) ids.
+        mask_id: the id of the mask.
+        n_tokens: V, size of the vocabulary.
+        special_ids: ids that are never chosen and never put in: padding, separators, the mask.
+        rate: r, the share of the other tokens that is chosen.
+        generator: where the draws come from, on the CPU; torch's own by default.
+    Returns: corrupted, the ids with some replaced, and targets, the true id where chosen and -100 elsewhere; both
+        (B, L), or (L,).
+    Raises: ValueError when the rate is no share, or an id lies outside the vocabulary.
+    Source: Devlin et al. 2019 (arXiv 1810.04805), §3.1.
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate is {rate}; expected a share between 0 and 1")
+    if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < n_tokens:
+        raise ValueError(
+            f"tokens lie between {int(tokens.min())} and {int(tokens.max())}; expected 0 to {n_tokens - 1}"
+        )
+    special = torch.zeros(n_tokens, dtype=torch.bool)
+    special[list(special_ids)] = True
+    chance, fate = (torch.rand(tokens.shape, generator=generator).to(tokens.device) for _ in range(2))
+    ordinary = (~special).nonzero()[:, 0]
+    others = ordinary[torch.randint(len(ordinary), tokens.shape, generator=generator)].to(tokens.device)
+    chosen = (chance < rate) & ~special.to(tokens.device)[tokens]
+    corrupted = tokens.masked_fill(chosen & (fate < HIDE), mask_id)
+    corrupted = torch.where(chosen & (fate >= HIDE) & (fate < HIDE + SWAP), others, corrupted)
+    return corrupted, tokens.masked_fill(~chosen, IGNORED)
 
 
 class Vocabulary:

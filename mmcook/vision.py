@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,42 @@ def prepare(images: Tensor, size: int) -> Tensor:
     _check_pictures(images)
     resized = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
     return resized / 127.5 - 1
+
+
+def patchify(images: Tensor, size: int) -> Tensor:
+    r"""Cut pictures into square patches, row by row; inside a patch the colours of one pixel stand together.
+
+    $$(B, 3, H, W) \to (B, K, 3p^2), \qquad K = \frac{H W}{p^2}$$
+
+    Args:
+        images: (B, 3, H, W), any dtype.
+        size: p, side of a patch in pixels.
+    Returns: (B, K, 3 p²).
+    Raises: ValueError when the sides are no multiples of the patch's.
+    Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), §3.1; order within a patch as in He et al. 2021.
+    """
+    if images.ndim != 4 or size < 1 or images.shape[2] % size or images.shape[3] % size:
+        raise ValueError(
+            f"images are {tuple(images.shape)}; expected (B, 3, H, W) with sides of whole {size}-pixel patches"
+        )
+    cut = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, 3, rows, p, columns, p)
+    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def unpatchify(patches: Tensor, size: int) -> Tensor:
+    """Put the patches of square pictures back together, the inverse of :func:`patchify`.
+
+    Args:
+        patches: (B, K, 3 p²), K a square number.
+        size: p, side of a patch in pixels.
+    Returns: (B, 3, H, H).
+    Raises: ValueError when they are not the patches of a square picture.
+    """
+    side = math.isqrt(patches.shape[1])
+    if patches.ndim != 3 or side * side != patches.shape[1] or patches.shape[2] != 3 * size * size:
+        raise ValueError(f"patches are {tuple(patches.shape)}; expected (B, K, {3 * size * size}), K a square number")
+    cut = patches.unflatten(2, (size, size, 3)).unflatten(1, (side, side))  # (B, rows, columns, p, p, 3)
+    return cut.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
 class ImageEncoder(nn.Module, PyTorchModelHubMixin):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmcook import text
+from mmcook.pretraining import IGNORED
 from mmcook.text import TextEncoder, Vocabulary
 
 CPU = torch.device("cpu")
@@ -154,3 +155,92 @@ def test_a_saved_text_encoder_comes_back_equal(encoder, tmp_path):
 def test_an_encoder_works_under_autocast(encoder):
     with torch.autocast("cpu", torch.bfloat16):
         assert encoder(torch.tensor([[3, 4], [5, 0]])).isfinite().all()
+
+
+SPECIAL, MASK, N = [0, 1, 4], 4, 40
+
+
+def corrupted(tokens, rate=0.15, seed=0):
+    """The tokens as the model sees them, and the targets."""
+    generator = torch.Generator().manual_seed(seed)
+    return text.mask_tokens(tokens, mask_id=MASK, n_tokens=N, special_ids=SPECIAL, rate=rate, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def many() -> torch.Tensor:
+    """Many tokens, special ones among them."""
+    return torch.randint(N, (400, 500), generator=torch.Generator().manual_seed(1))
+
+
+def fates(tokens, seen, targets):
+    """How many chosen tokens became the mask, another token, or stayed."""
+    chosen = targets != IGNORED
+    masked = (seen == MASK) & chosen
+    stayed = (seen == tokens) & chosen
+    return [int(masked.sum()), int((chosen & ~masked & ~stayed).sum()), int(stayed.sum())]
+
+
+def test_masking_obeys_80_10_10_and_so_does_transformers(many):
+    from scipy.stats import chisquare
+    from transformers import BertTokenizer, DataCollatorForLanguageModeling
+
+    n = N - len(SPECIAL)
+    share = [0.8, 0.1 * (1 - 1 / n), 0.1 + 0.1 / n]  # a random token may be the same one
+    ours = fates(many, *corrupted(many))
+    assert chisquare(ours, [s * sum(ours) for s in share]).pvalue > 0.001
+    words = {word: i for i, word in enumerate(["[PAD]", "[CLS]", *"abcdefghij"])} | {
+        "[MASK]": 12,
+        "[SEP]": 13,
+        "[UNK]": 14,
+    }
+    collator = DataCollatorForLanguageModeling(BertTokenizer(vocab=words), mlm_probability=0.15, seed=0)
+    theirs_in = torch.randint(2, 12, (400, 500), generator=torch.Generator().manual_seed(1))
+    theirs = collator([{"input_ids": row} for row in theirs_in])
+    masked = (theirs["input_ids"] == 12).sum()
+    chosen = (theirs["labels"] != IGNORED).sum()
+    assert abs(float(masked / chosen) - ours[0] / sum(ours)) < 0.01
+    assert abs(float(chosen / theirs_in.numel()) - 0.15) < 0.005
+
+
+def test_the_rate_is_that_of_ordinary_tokens_and_special_ones_are_never_touched(many):
+    seen, targets = corrupted(many)
+    special = torch.isin(many, torch.tensor(SPECIAL))
+    assert torch.equal(seen[special], many[special])
+    assert (targets[special] == IGNORED).all()
+    assert float((targets[~special] != IGNORED).float().mean()) == pytest.approx(0.15, abs=0.003)
+    put_in = seen[(seen != many) & (seen != MASK)]
+    assert not torch.isin(put_in, torch.tensor(SPECIAL)).any()
+    assert len(put_in.unique()) == N - len(SPECIAL)  # every ordinary token is put in somewhere
+
+
+def test_only_chosen_tokens_change_and_targets_are_the_true_ones(many):
+    seen, targets = corrupted(many)
+    chosen = targets != IGNORED
+    assert torch.equal(seen[~chosen], many[~chosen])
+    assert torch.equal(targets[chosen], many[chosen])
+
+
+def test_a_rate_of_one_chooses_every_ordinary_token_and_zero_none(many):
+    ordinary = ~torch.isin(many, torch.tensor(SPECIAL))
+    assert torch.equal(corrupted(many, rate=1)[1] != IGNORED, ordinary)
+    seen, targets = corrupted(many, rate=0)
+    assert torch.equal(seen, many)
+    assert (targets == IGNORED).all()
+
+
+def test_one_seed_gives_one_corruption_and_the_input_stays_as_it_was(many):
+    before = many.clone()
+    assert all(torch.equal(a, b) for a, b in zip(corrupted(many), corrupted(many), strict=True))
+    assert not torch.equal(corrupted(many)[0], corrupted(many, seed=1)[0])
+    assert torch.equal(many, before)
+    assert corrupted(many[0])[0].shape == (500,)
+
+
+def test_a_rate_beyond_one_and_ids_beyond_the_vocabulary_are_refused():
+    with pytest.raises(ValueError, match=r"rate is 1\.5; expected a share between 0 and 1"):
+        corrupted(torch.zeros(2, 3).long(), rate=1.5)
+    with pytest.raises(ValueError, match="tokens lie between 0 and 40; expected 0 to 39"):
+        corrupted(torch.tensor([0, 40]))
+    with pytest.raises(ValueError, match="tokens lie between -100 and 3"):
+        corrupted(torch.tensor([-100, 3]))
+    assert corrupted(torch.zeros(0, 3).long())[0].shape == (0, 3)

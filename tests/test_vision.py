@@ -215,3 +215,31 @@ def test_a_saved_image_encoder_comes_back_equal(encoder, tmp_path):
     image = torch.randn(2, 3, 32, 32)
     assert torch.equal(again(image), encoder(image))
     assert {path.suffix for path in tmp_path.iterdir()} <= {".safetensors", ".json", ".md"}
+
+
+def test_patches_are_the_squares_row_by_row_with_the_colours_of_a_pixel_together():
+    images = torch.arange(2 * 3 * 4 * 6).view(2, 3, 4, 6)
+    patches = vision.patchify(images, 2)
+    assert patches.shape == (2, 6, 12)
+    assert torch.equal(patches[1, 4].view(2, 2, 3), images[1, :, 2:4, 2:4].permute(1, 2, 0))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_unpatchify_undoes_patchify(dtype):
+    images = (torch.rand(3, 3, 12, 12) * 255).to(dtype)
+    assert torch.equal(vision.unpatchify(vision.patchify(images, 4), 4), images)
+    assert vision.patchify(images[:1], 12).shape == (1, 1, 432)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((2, 3, 10, 12), 4), ((2, 3, 12, 10), 4), ((3, 12, 12), 4), ((1, 3, 4, 4), 0)]
+)
+def test_pictures_that_do_not_divide_into_patches_are_refused(shape, size):
+    with pytest.raises(ValueError, match="expected \\(B, 3, H, W\\) with sides of whole"):
+        vision.patchify(torch.zeros(shape), size)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 48), (2, 9, 47), (9, 48)])
+def test_what_is_no_square_picture_in_patches_is_refused(shape):
+    with pytest.raises(ValueError, match=r"expected \(B, K, 48\), K a square number"):
+        vision.unpatchify(torch.zeros(shape), 4)

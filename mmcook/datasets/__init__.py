@@ -1,7 +1,11 @@
 """The data sets of the course, one file each: ``mmcook.datasets.NAME()`` returns a small typed object."""
 
 from mmcook.datasets.emoji import Emoji, emoji
+from mmcook.datasets.glosses import Glosses, glosses
 from mmcook.datasets.stamps import Stamps, stamps
 from mmcook.datasets.word_classes import CLASSES, NOUN_CLASSES, lemma, split_words, word_classes
 
-__all__ = ["CLASSES", "NOUN_CLASSES", "Emoji", "Stamps", "emoji", "lemma", "split_words", "stamps", "word_classes"]
+__all__ = [
+    "CLASSES", "NOUN_CLASSES", "Emoji", "Glosses", "Stamps", "emoji", "glosses", "lemma", "split_words", "stamps",
+    "word_classes",
+]  # fmt: skip

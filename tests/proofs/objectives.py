@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcook import alignment
+from mmcook import alignment, pretraining
+from mmcook.pretraining import IGNORED
 
 Inputs = tuple[Tensor, ...]
 
@@ -200,6 +201,107 @@ def two_way_matching(matched: Tensor, mismatched: Tensor) -> Tensor:
     return F.cross_entropy(torch.stack([torch.zeros_like(logits), logits], dim=1), targets)
 
 
+def words(batch: int) -> Inputs:
+    """Centre words, their neighbours, and four drawn words for each."""
+    return draw(batch, 5, seed=1), draw(batch, 5, seed=2), draw(batch, 4, 5, seed=3)
+
+
+def words_and_shared(batch: int) -> Inputs:
+    """Centre words, their neighbours, and six drawn words for all."""
+    return draw(batch, 5, seed=1), draw(batch, 5, seed=2), draw(6, 5, seed=3)
+
+
+def skip_gram(centre: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
+    """Skip-gram where four negatives weigh against a neighbour."""
+    return pretraining.skip_gram_loss(centre, context, negatives, k=4)
+
+
+def enumerated_skip_gram(centre: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
+    """Skip-gram from its definition: each pair and each drawn word judged by itself, true or drawn."""
+    total, drawn = number(0.0), negatives if negatives.ndim == 3 else negatives.expand(len(centre), -1, -1)
+    for v, u, others in zip(centre, context, drawn, strict=True):
+        total = total + F.binary_cross_entropy_with_logits(u @ v, number(1.0))
+        for other in others:
+            total = total + 4 / len(others) * F.binary_cross_entropy_with_logits(other @ v, number(0.0))
+    return total / len(centre)
+
+
+def skip_gram_row(inputs: Callable[[int], Inputs], flat: Inputs) -> Objective:
+    """The battery's row of skip-gram, with negatives of each pair's own or shared by all."""
+    turned = torch.linalg.qr(draw(5, 5, seed=3)).Q
+    first = flat[0][:1] * 0 + math.log(3) / 5  # ⟨v, 1⟩ = ln 3
+    return Objective(
+        loss=skip_gram,
+        inputs=inputs,
+        oracles={"definition": enumerated_skip_gram},
+        limits=[
+            ("nothing learned: 5 ln 2", tuple(x * 0 for x in flat), 5 * math.log(2)),
+            (
+                "all at ln 3: -ln 3/4 - 4 ln 1/4",
+                (first, flat[1][:1] * 0 + 1, flat[2][..., :2, :][:1] * 0 + 1 if flat[2].ndim == 3 else flat[2] * 0 + 1),
+                -math.log(0.75) - 4 * math.log(0.25),
+            ),
+        ],
+        invariances={
+            "rotation": lambda inputs: tuple(x @ turned for x in inputs),
+            "order of the drawn words": lambda inputs: (*inputs[:2], inputs[2].flip(-2)),
+            "words and contexts of other lengths": lambda inputs: (inputs[0] * 3, inputs[1] / 3, inputs[2] / 3),
+        },
+        extremes={"products of ±1e4, all wrong": (flat[0] * 0 + 1e2, flat[1] * 0 - 20, flat[2] * 0 + 20)},
+        errors=[
+            ((draw(3, 5), draw(4, 5), draw(6, 5)), "centre (3, 5), context (4, 5), negatives (6, 5)"),
+            ((draw(3, 5), draw(3, 5), draw(2, 6, 5)), "expected (B, D), (B, D), and (B, S, D) or (S, D)"),
+            ((draw(3, 5), draw(3, 5), draw(6, 4)), "negatives (6, 4)"),
+            ((draw(3, 5), draw(3, 5), draw(0, 5)), "negatives (0, 5)"),
+            ((draw(3), draw(3), draw(6, 3)), "centre (3,)"),
+        ],
+        learned=(0, 1, 2),
+    )
+
+
+def hidden_tokens(batch: int) -> Inputs:
+    """Scores of five tokens at six places, of which the second and the fifth are hidden."""
+    targets = torch.full((batch, 6), IGNORED)
+    targets[:, 1], targets[:, 4] = torch.arange(batch) % 5, 3
+    return draw(batch, 6, 5, seed=1), targets
+
+
+def enumerated_masked_lm(logits: Tensor, targets: Tensor) -> Tensor:
+    """Masked language modelling from its definition, one hidden token at a time."""
+    places = (targets != IGNORED).nonzero().tolist()
+    chances = [logits[b, i].exp()[targets[b, i]] / logits[b, i].exp().sum() for b, i in places]
+    return -sum(chance.log() for chance in chances) / len(places)
+
+
+def padded_tokens(inputs: Inputs) -> Inputs:
+    """Two more places at the end of every text, not to be predicted."""
+    logits, targets = inputs
+    return torch.cat([logits, draw(len(logits), 2, 5)], dim=1), F.pad(targets, (0, 2), value=IGNORED)
+
+
+def hidden_patches(batch: int) -> Inputs:
+    """Predictions for nine patches of twelve numbers, the patches, and which are hidden."""
+    hidden = torch.zeros(batch, 9, dtype=torch.bool)
+    hidden[:, ::2] = True
+    return draw(batch, 9, 12, seed=1), draw(batch, 9, 12, seed=2), hidden
+
+
+def enumerated_masked_patch(predicted: Tensor, patches: Tensor, hidden_mask: Tensor) -> Tensor:
+    """Masked autoencoding from its definition, one hidden patch at a time."""
+    errors = []
+    for b, k in hidden_mask.nonzero().tolist():
+        spread = ((patches[b, k] - patches[b, k].mean()) ** 2).sum() / (patches.shape[2] - 1)
+        target = (patches[b, k] - patches[b, k].mean()) / (spread + 1e-6) ** 0.5
+        errors.append(((predicted[b, k] - target) ** 2).mean())
+    return sum(errors) / len(errors)
+
+
+def other_visible(inputs: Inputs) -> Inputs:
+    """Another decoder's word on the patches that are seen."""
+    predicted, patches, hidden_mask = inputs
+    return torch.where(hidden_mask[..., None], predicted, predicted + 7), patches, hidden_mask
+
+
 SAME = torch.ones(4, 5, dtype=torch.float64)
 AXES = torch.eye(4, dtype=torch.float64)
 
@@ -284,5 +386,66 @@ OBJECTIVES = {
         invariances={"order of the wrong pairs": lambda inputs: (inputs[0], inputs[1].flip(0))},
         extremes={"logits of ±1e4, all wrong": (draw(4) * 0 - 1e4, draw(8) * 0 + 1e4)},
         errors=[((draw(4, 1), draw(4)), "matched (4, 1)"), ((draw(4)[:0], draw(4)[:0]), "expected vectors of logits")],
+    ),
+    "skip_gram_loss": skip_gram_row(words, words(4)),
+    "skip_gram_loss with shared negatives": skip_gram_row(words_and_shared, words_and_shared(4)),
+    "masked_lm_loss": Objective(
+        loss=pretraining.masked_lm_loss,
+        inputs=hidden_tokens,
+        oracles={"definition": enumerated_masked_lm},
+        limits=[
+            ("uniform scores: ln V", (draw(4, 6, 5) * 0, hidden_tokens(4)[1]), math.log(5)),
+            ("nothing hidden: 0", (draw(4, 6, 5), torch.full((4, 6), IGNORED)), 0.0),
+            (
+                "one place at ln 3 over two tokens: ln 4/3",
+                (number(math.log(3)) * AXES[:1, :2], torch.zeros(1).long()),
+                math.log(4 / 3),
+            ),
+        ],
+        invariances={
+            "order of the texts": lambda inputs: tuple(x.roll(1, dims=0) for x in inputs),
+            "padding": padded_tokens,
+            "a constant added to all scores": lambda inputs: (inputs[0] + 7, inputs[1]),
+            "only the hidden places given": lambda inputs: tuple(x[inputs[1] != IGNORED] for x in inputs),
+        },
+        extremes={
+            "logits of ±1e4, all wrong": (1e4 * AXES, torch.arange(4).roll(1)),
+            "nothing hidden": (draw(4, 6, 5), torch.full((4, 6), IGNORED)),
+        },
+        errors=[((draw(4, 6, 5), torch.zeros(4, 5).long()), "logits (4, 6, 5) and targets (4, 5)")],
+        learned=(0,),
+    ),
+    "masked_patch_loss": Objective(
+        loss=pretraining.masked_patch_loss,
+        inputs=hidden_patches,
+        oracles={"definition": enumerated_masked_patch},
+        limits=[
+            (
+                "patches of 0 and 1, all predicted as 0: 11/12 of a variance of 3/11 (and ε)",
+                (draw(2, 9, 12) * 0, torch.tensor([0.0, 1.0]).double().repeat(2, 9, 6), hidden_patches(2)[2]),
+                0.25 / (3 / 11 + 1e-6),
+            ),
+            (
+                "patches of one colour, predicted as 0: 0",
+                (draw(2, 9, 12) * 0, draw(2, 9, 12) * 0 + 5, hidden_patches(2)[2]),
+                0.0,
+            ),
+            ("nothing hidden: 0", (draw(2, 9, 12), draw(2, 9, 12), hidden_patches(2)[2] & False), 0.0),
+        ],
+        invariances={
+            "order of the pictures": lambda inputs: tuple(x.roll(1, dims=0) for x in inputs),
+            "order of the patches": lambda inputs: tuple(x.flip(1) for x in inputs),
+            "what is said of seen patches": other_visible,
+            "brightness": lambda inputs: (inputs[0], inputs[1] + 3, inputs[2]),
+        },
+        extremes={
+            "patches of one colour": (draw(2, 9, 12), draw(2, 9, 12) * 0 + 255, hidden_patches(2)[2]),
+            "nothing hidden": (draw(2, 9, 12), draw(2, 9, 12), hidden_patches(2)[2] & False),
+        },
+        errors=[
+            ((draw(2, 9, 12), draw(2, 9, 11), hidden_patches(2)[2]), "predicted (2, 9, 12), patches (2, 9, 11)"),
+            ((draw(2, 9, 12), draw(2, 9, 12), hidden_patches(3)[2]), "hidden_mask (3, 9)"),
+        ],
+        learned=(0,),
     ),
 }
