@@ -122,6 +122,112 @@ def matching_loss(matched: Tensor, mismatched: Tensor) -> Tensor:
     return -torch.cat([F.logsigmoid(matched), F.logsigmoid(-mismatched)]).mean()
 
 
+def l2_alignment(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+    r"""Squared distance of matching pairs; alone it is least when every embedding is the same point.
+
+    $$\mathcal L = \tfrac1B \sum_i \lVert \mathbf u_i - \mathbf v_i \rVert^2$$
+
+    On the unit sphere it is 2 − 2 cos θ.
+
+    Args:
+        image_emb: (B, D), as they are: nothing is normalised.
+        text_emb: (B, D), row i belongs to image i.
+    Returns: mean squared distance of a pair.
+    Raises: ValueError when the two batches differ in shape.
+    """
+    _check_pairs(image_emb, text_emb)
+    return (image_emb - text_emb).square().sum(dim=-1).mean()
+
+
+def vicreg_loss(
+    image_emb: Tensor, text_emb: Tensor, *, pull: float = 25.0, spread: float = 25.0, decorrelate: float = 1.0
+) -> Tensor:
+    r"""Distance of matching pairs, and two terms that keep the embeddings from collapsing to a point or a line.
+
+    $$\mathcal L = \frac{\lambda}{BD} \lVert U - V \rVert_F^2 + \mu\,[\mathrm v(U) + \mathrm v(V)]
+    + \nu\,[\mathrm c(U) + \mathrm c(V)]$$
+
+    $$\mathrm v(U) = \frac1D \sum_d \big(1 - \sqrt{\operatorname{Var} U_d + 10^{-4}}\big)_+, \qquad
+    \mathrm c(U) = \frac1D \sum_{d \ne e} \operatorname{Cov}(U_d, U_e)^2$$
+
+    Args:
+        image_emb: (B, D), as they are, B at least 2.
+        text_emb: (B, D), row i belongs to image i.
+        pull, spread, decorrelate: λ, μ, ν, weights of the three terms.
+    Returns: the weighted sum; near 2μ when every embedding is the same point.
+    Raises: ValueError when the two batches differ in shape, or hold one pair only.
+    Source: Bardes et al. 2022 (arXiv 2105.04906), algorithm 1; its published code halves the variance term.
+    """
+    _check_pairs(image_emb, text_emb, least=2)
+    loss = pull * F.mse_loss(image_emb, text_emb)
+    for emb in (image_emb, text_emb):
+        deviation = (emb.var(dim=0) + SMOOTHING).sqrt()  # (D,)
+        covariance = _covariance(emb, emb)  # (D, D)
+        between = covariance.square().sum() - covariance.diagonal().square().sum()
+        loss = loss + spread * (1 - deviation).clamp(min=0).mean() + decorrelate * between / emb.shape[1]
+    return loss
+
+
+def procrustes(source: Tensor, target: Tensor) -> Tensor:
+    r"""The rotation (or reflection) that brings one set of points nearest to another.
+
+    $$\arg\min_{R^\top R = I} \lVert XR - Y \rVert_F = AB^\top, \qquad X^\top Y = A \Sigma B^\top$$
+
+    Args:
+        source: X (N, D).
+        target: Y (N, D), row i belongs to row i of the source.
+    Returns: R (D, D), orthogonal.
+    Raises: ValueError when the two sets differ in shape.
+    Source: Schönemann 1966, Psychometrika 31.
+    """
+    _check_pairs(source, target)
+    a, _, b = torch.linalg.svd(source.T @ target)
+    return a @ b
+
+
+def cca(image: Tensor, text: Tensor, k: int, *, ridge: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Canonical correlation analysis: the k pairs of directions along which two views correlate most.
+
+    $$\max_{a, b} \operatorname{corr}(Xa, Yb) = \sigma_1\big(\Sigma_{11}^{-1/2} \Sigma_{12} \Sigma_{22}^{-1/2}\big)$$
+
+    Args:
+        image: X (N, D₁), one view, any mean.
+        text: Y (N, D₂), the other; row i belongs to row i.
+        k: pairs of directions, at most the smaller width.
+        ridge: added to the variances before they are inverted; above 0 it biases the correlations towards 0.
+    Returns: directions (D₁, k) and (D₂, k), along which the centred views have variance 1 (less with a ridge), and
+        the correlations (k,), largest first.
+    Raises: ValueError when the rows differ in number, k is too large, or a variance is singular.
+    Source: Hotelling 1936, Biometrika 28.
+    """
+    if not 1 <= k <= min(image.shape[1], text.shape[1]):
+        raise ValueError(f"k is {k}; expected 1 to {min(image.shape[1], text.shape[1])}, the smaller width")
+    root1, root2, whitened = _whitened_covariance(image, text, ridge)
+    a, correlations, b = torch.linalg.svd(whitened, full_matrices=False)
+    ours = torch.linalg.solve_triangular(root1.T, a[:, :k], upper=True)
+    theirs = torch.linalg.solve_triangular(root2.T, b.T[:, :k], upper=True)
+    return ours, theirs, correlations[:k]
+
+
+def deep_cca_loss(image_emb: Tensor, text_emb: Tensor, *, ridge: float = 1e-4) -> Tensor:
+    r"""Deep CCA: minus the sum of the canonical correlations of what two networks say.
+
+    $$\mathcal L = -\big\lVert \Sigma_{11}^{-1/2} \Sigma_{12} \Sigma_{22}^{-1/2} \big\rVert_*$$
+
+    The root is a matrix root, not one of each element; Cholesky's factor serves, since it differs from the symmetric
+    root by a rotation, which leaves the singular values as they are.
+
+    Args:
+        image_emb: (B, D₁), B well above D₁ and D₂.
+        text_emb: (B, D₂), row i belongs to image i.
+        ridge: added to the variances; keeps the inverse finite and biases the correlations towards 0.
+    Returns: between −min(D₁, D₂) and 0.
+    Raises: ValueError when the rows differ in number, or a variance is singular.
+    Source: Andrew et al. 2013, ICML, §3.
+    """
+    return -torch.linalg.svdvals(_whitened_covariance(image_emb, text_emb, ridge)[2]).sum()
+
+
 @torch.no_grad()
 def sample_hard_negatives(
     scores: Tensor, same: Tensor | None = None, generator: torch.Generator | None = None
@@ -154,9 +260,36 @@ def cosines(image_emb: Tensor, text_emb: Tensor) -> Tensor:
 
     Raises: ValueError when the two batches differ in shape, or are empty.
     """
-    if image_emb.ndim != 2 or image_emb.shape != text_emb.shape or len(image_emb) == 0:
+    _check_pairs(image_emb, text_emb)
+    return F.normalize(image_emb, dim=-1) @ F.normalize(text_emb, dim=-1).T
+
+
+def _check_pairs(image_emb: Tensor, text_emb: Tensor, least: int = 1) -> None:
+    """Refuse what is not two batches of one shape, of at least so many rows."""
+    if image_emb.ndim != 2 or image_emb.shape != text_emb.shape or len(image_emb) < least:
         raise ValueError(
             f"image_emb {tuple(image_emb.shape)} and text_emb {tuple(text_emb.shape)};"
-            " expected one shape (B, D) with B at least 1, row i of one belonging to row i of the other"
+            f" expected one shape (B, D) with B at least {least}, row i of one belonging to row i of the other"
         )
-    return F.normalize(image_emb, dim=-1) @ F.normalize(text_emb, dim=-1).T
+
+
+def _covariance(a: Tensor, b: Tensor) -> Tensor:
+    """The covariance of the columns of two sets of rows, unbiased: (N, D₁) and (N, D₂) to (D₁, D₂)."""
+    return (a - a.mean(dim=0)).T @ (b - b.mean(dim=0)) / (len(a) - 1)
+
+
+def _whitened_covariance(image: Tensor, text: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cholesky factors of both variances, and the covariance between the views after both are whitened."""
+    if image.ndim != 2 or text.ndim != 2 or len(image) != len(text) or len(image) < 2:
+        raise ValueError(f"views are {tuple(image.shape)} and {tuple(text.shape)}; expected (N, D₁) and (N, D₂), N at"
+                         " least 2, row i of one belonging to row i of the other")  # fmt: skip
+    roots = []
+    for name, view in (("first", image), ("second", text)):
+        variance = _covariance(view, view) + ridge * torch.eye(view.shape[1], dtype=view.dtype, device=view.device)
+        root, failed = torch.linalg.cholesky_ex(variance)
+        if failed:
+            raise ValueError(f"the variance of the {name} view {tuple(view.shape)} is singular: give a ridge, fewer"
+                             " columns or more rows")  # fmt: skip
+        roots.append(root)
+    half = torch.linalg.solve_triangular(roots[0], _covariance(image, text), upper=False)  # L₁⁻¹ Σ₁₂
+    return *roots, torch.linalg.solve_triangular(roots[1], half.T, upper=False).T  # L₁⁻¹ Σ₁₂ L₂⁻ᵀ

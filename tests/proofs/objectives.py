@@ -302,8 +302,66 @@ def other_visible(inputs: Inputs) -> Inputs:
     return torch.where(hidden_mask[..., None], predicted, predicted + 7), patches, hidden_mask
 
 
+def several(batch: int) -> Inputs:
+    """A batch of pairs of at least two, whose variances are on both sides of 1."""
+    return draw(batch + 1, 5, seed=1) * torch.arange(1, 6) / 3, draw(batch + 1, 5, seed=2)
+
+
+def enumerated_l2(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+    """The squared distance of matching pairs from the lengths and the angle, pair by pair."""
+    return sum(u @ u + v @ v - 2 * u @ v for u, v in zip(image_emb, text_emb, strict=True)) / len(image_emb)
+
+
+def enumerated_vicreg(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+    """VICReg from its definition, column by column."""
+    n, dim = image_emb.shape
+    loss = 25 * sum((u - v) ** 2 for u, v in zip(image_emb.flatten(), text_emb.flatten(), strict=True)) / (n * dim)
+    for emb in (image_emb, text_emb):
+        cov = torch.cov(emb.T)
+        for d in range(dim):
+            loss = loss + 25 / dim * max(number(0.0), 1 - (cov[d, d] + 1e-4).sqrt())
+            loss = loss + sum(cov[d, e] ** 2 for e in range(dim) if e != d) / dim
+    return loss
+
+
+def views(batch: int) -> Inputs:
+    """Two views of several rows, of three and two columns that correlate."""
+    shared = draw(10 + batch, 2, seed=4)
+    return torch.cat([shared, draw(10 + batch, 1, seed=1)], dim=1), shared + draw(10 + batch, 2, seed=2)
+
+
+def deep_cca(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+    """Deep CCA with no ridge."""
+    return alignment.deep_cca_loss(image_emb, text_emb, ridge=0.0)
+
+
+def orthogonal_cca(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+    """Minus the sum of the canonical correlations, as cosines between the column spaces of the centred views."""
+    q, r = (torch.linalg.qr(x - x.mean(dim=0)).Q for x in (image_emb, text_emb))
+    return -torch.linalg.svdvals(q.T @ r).sum()
+
+
+def root_cca(image_emb: Tensor, text_emb: Tensor) -> Tensor:
+    """Deep CCA as the paper writes it, with symmetric roots."""
+
+    def root(x: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(torch.cov(x.T))
+        return vectors @ torch.diag(values**-0.5) @ vectors.T
+
+    both = torch.cov(torch.cat([image_emb, text_emb], dim=1).T)
+    between = both[: image_emb.shape[1], image_emb.shape[1] :]
+    return -torch.linalg.matrix_norm(root(image_emb) @ between @ root(text_emb), ord="nuc")
+
+
+def mixed(inputs: Inputs) -> Inputs:
+    """Both views mapped by an invertible matrix and moved."""
+    maps = (draw(x.shape[1], x.shape[1], seed=6) + 3 * torch.eye(x.shape[1]) for x in inputs)
+    return tuple(x @ m + 5 for x, m in zip(inputs, maps, strict=True))
+
+
 SAME = torch.ones(4, 5, dtype=torch.float64)
 AXES = torch.eye(4, dtype=torch.float64)
+BOTH_SIGNS = torch.tensor([[1.0], [1.0], [-1.0], [-1.0]], dtype=torch.float64)
 
 OBJECTIVES = {
     "info_nce": Objective(
@@ -447,5 +505,66 @@ OBJECTIVES = {
             ((draw(2, 9, 12), draw(2, 9, 12), hidden_patches(3)[2]), "hidden_mask (3, 9)"),
         ],
         learned=(0,),
+    ),
+    "l2_alignment": Objective(
+        loss=alignment.l2_alignment,
+        inputs=triplet_pairs,
+        oracles={"lengths and angle": enumerated_l2},
+        limits=[
+            ("one point for all: 0", (SAME, SAME), 0.0),
+            ("orthogonal on the sphere: 2 - 2 cos = 2", (AXES, AXES.roll(1, 0)), 2.0),
+            ("opposite on the sphere: 4", (AXES, -AXES), 4.0),
+        ],
+        invariances={
+            "order of the pairs": permuted,
+            "rotation": rotated,
+            "both moved": lambda inputs: (inputs[0] + 3, inputs[1] + 3),
+        },
+        extremes={"far apart": (SAME * 1e4, -SAME * 1e4), "one point": (SAME, SAME)},
+        errors=[
+            ((draw(3, 5), draw(4, 5)), "image_emb (3, 5) and text_emb (4, 5)"),
+            ((draw(0, 5), draw(0, 5)), "B at least 1"),
+        ],
+    ),
+    "vicreg_loss": Objective(
+        loss=alignment.vicreg_loss,
+        inputs=several,
+        oracles={"definition": enumerated_vicreg},
+        limits=[
+            ("one point for all: 2 x 25 x (1 - 0.01)", (SAME, SAME), 49.5),
+            (
+                "two columns that are one, of variance 4/3: twice that covariance squared",
+                (draw(4, 2) * 0 + BOTH_SIGNS, draw(4, 2) * 0 + BOTH_SIGNS),
+                2 * (4 / 3) ** 2,
+            ),
+        ],
+        invariances={
+            "order of the pairs": permuted,
+            "both moved": lambda inputs: (inputs[0] + 3, inputs[1] + 3),
+            "order of the columns": lambda inputs: (inputs[0].flip(1), inputs[1].flip(1)),
+            "the two sides exchanged": lambda inputs: inputs[::-1],
+        },
+        extremes={"one point": (SAME, SAME), "far apart": (draw(4, 5) * 1e3, -draw(4, 5) * 1e3)},
+        errors=[
+            ((draw(3, 5), draw(4, 5)), "image_emb (3, 5) and text_emb (4, 5)"),
+            ((draw(1, 5), draw(1, 5)), "B at least 2"),
+        ],
+    ),
+    "deep_cca_loss": Objective(
+        loss=deep_cca,
+        inputs=views,
+        oracles={"angle between the column spaces": orthogonal_cca, "symmetric roots": root_cca},
+        limits=[
+            ("a view and itself: -D", (views(9)[1], views(9)[1]), -2.0),
+            ("uncorrelated columns: 0", (BOTH_SIGNS, torch.tensor([[1.0], [-1.0], [-1.0], [1.0]]).double()), 0.0),
+        ],
+        invariances={"order of the pairs": lambda inputs: tuple(x.flip(0) for x in inputs), "any linear map": mixed},
+        extremes={"huge": tuple(x * 1e6 for x in views(4)), "tiny": tuple(x * 1e-4 for x in views(4))},
+        errors=[
+            ((draw(3, 5), draw(4, 5)), "views are (3, 5) and (4, 5)"),
+            ((draw(1, 5), draw(1, 5)), "N at least 2"),
+            ((SAME, draw(4, 2)), "the variance of the first view (4, 5) is singular"),
+            ((draw(4, 2), SAME), "the variance of the second view (4, 5) is singular"),
+        ],
     ),
 }
