@@ -16,6 +16,7 @@ ROOMS = (
     "datasets",
     "doctor",
     "exercises",
+    "fusion",
     "hub",
     "metrics",
     "plots",
