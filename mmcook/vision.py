@@ -196,6 +196,96 @@ def unpatchify(patches: Tensor, size: int) -> Tensor:
     return cut.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
+def sift(images: Tensor, *, contrast: float = 0.04, enlarge: int = 1) -> list[tuple[Tensor, Tensor]]:
+    """OpenCV's SIFT keypoints of each picture and their descriptors.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        contrast: extrema of the difference of Gaussians weaker than this are dropped.
+        enlarge: how many times the picture is enlarged before; small pictures have few keypoints.
+    Returns: a picture's places (K, 2), x and y in its own pixels, and descriptors (K, 128) of length 1; K may be 0.
+    Raises: ValueError when the images are not uint8 pictures, or enlarge is less than 1.
+    Source: Lowe 2004.
+    """
+    import cv2
+
+    _check_pictures(images)
+    if enlarge < 1:
+        raise ValueError(f"enlarge is {enlarge}; expected a whole number from 1")
+    detector, found = cv2.SIFT_create(contrastThreshold=contrast), []
+    for image in images.permute(0, 2, 3, 1).cpu().numpy():
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if enlarge > 1:
+            grey = cv2.resize(grey, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_LINEAR)
+        points, descriptors = detector.detectAndCompute(grey, None)
+        places = torch.tensor([point.pt for point in points], dtype=torch.float32).view(-1, 2) / enlarge
+        rows = torch.zeros(0, 128) if descriptors is None else torch.from_numpy(descriptors)
+        found.append((places, F.normalize(rows, dim=1)))
+    return found
+
+
+def sift_words(
+    images: Tensor, codebook: int | Tensor, *, contrast: float = 0.04, enlarge: int = 1, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """A bag of visual words: how often each word, a cluster of SIFT descriptors, occurs in each picture.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        codebook: W, how many words to learn from these pictures; or the words (W, 128) learned from others.
+        contrast, enlarge: as in :func:`sift`.
+        seed: seed of k-means.
+    Returns: counts (N, W), a row of zeros where there is no keypoint, and the codebook (W, 128).
+    Raises: ValueError when the pictures hold fewer keypoints than there are words to learn.
+    Source: Sivic and Zisserman 2003; Csurka et al. 2004.
+    """
+    bags = [descriptors for _, descriptors in sift(images, contrast=contrast, enlarge=enlarge)]
+    if isinstance(codebook, int):
+        codebook = learn_words(torch.cat(bags), codebook, seed=seed)
+    counts = [torch.bincount(nearest_words(bag, codebook), minlength=len(codebook)) for bag in bags]
+    return torch.stack(counts).float(), codebook
+
+
+def learn_words(descriptors: Tensor, words: int, *, seed: int = 0) -> Tensor:
+    """The centres (W, D) of k-means clusters of descriptors (K, D), by scikit-learn, in small batches.
+
+    Raises: ValueError when there are fewer descriptors than words.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    if not 1 <= words <= len(descriptors):
+        raise ValueError(f"{words} words from {len(descriptors)} descriptors; expected 1 to that many words")
+    clusters = MiniBatchKMeans(words, batch_size=4096, max_iter=20, n_init=1, random_state=seed)
+    return torch.from_numpy(clusters.fit(descriptors.float().numpy()).cluster_centers_).float()
+
+
+def nearest_words(descriptors: Tensor, codebook: Tensor) -> Tensor:
+    """The number of the nearest word of a codebook (W, D) for each descriptor (K, D): (K,)."""
+    return (descriptors @ codebook.T - codebook.square().sum(dim=1) / 2).argmax(dim=1)
+
+
+def region_features(maps: Tensor, boxes: list[Tensor], *, stride: float, cells: int = 1) -> Tensor:
+    """What a feature map holds inside boxes, on a grid of cells read by bilinear interpolation (RoIAlign).
+
+    Args:
+        maps: (B, C, H, W), features of B pictures.
+        boxes: of each picture, (K, 4) as left, top, right, bottom in the picture's pixels.
+        stride: pixels of the picture that one step of the map covers.
+        cells: cells along a side of the grid.
+    Returns: (ΣK, C, cells, cells), the first picture's boxes first.
+    Raises: ValueError when there is not one set of boxes a picture, or a box has no extent.
+    Source: He et al. 2017 (arXiv 1703.06870), §3.
+    """
+    from torchvision.ops import roi_align
+
+    if maps.ndim != 4 or len(boxes) != len(maps) or any(b.ndim != 2 or b.shape[1] != 4 for b in boxes):
+        shapes = [tuple(b.shape) for b in boxes]
+        raise ValueError(f"maps {tuple(maps.shape)} and boxes {shapes}; expected (B, C, H, W) and B times (K, 4)")
+    if any((b[:, 2:] <= b[:, :2]).any() for b in boxes):
+        raise ValueError("a box has no extent; expected left < right and top < bottom")
+    boxes = [b.to(maps) for b in boxes]
+    return roi_align(maps, boxes, cells, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
+
+
 class ImageEncoder(nn.Module, PyTorchModelHubMixin):
     """A small convolutional encoder to be trained from scratch: pictures to embeddings.
 
