@@ -94,6 +94,38 @@ def mask_tokens(
     return corrupted, tokens.masked_fill(~chosen, IGNORED)
 
 
+def pack(texts: list[list[int]], length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay texts end to end in rows of one length, as many whole texts a row as fit, so that little is padding.
+
+    A token should attend to its own text only: ``segments[:, :, None] == segments[:, None, :]``, (R, L, L).
+
+    Args:
+        texts: token ids of each, laid down in this order.
+        length: L, of a row.
+    Returns: tokens (R, L), 0 where padded; segments (R, L), the number of its text within the row from 1, 0 where
+        padded; positions (R, L), the place within its text.
+    Raises: ValueError when there is no text, or one is empty or longer than a row.
+    """
+    sizes = torch.tensor([len(ids) for ids in texts])
+    if not texts or not 1 <= int(sizes.min()) <= int(sizes.max()) <= length:
+        raise ValueError(
+            f"texts have {sorted(set(sizes.tolist()))} tokens; expected 1 to {length} in each of one or more"
+        )
+    row, end, rows, starts = 0, 0, [], []
+    for size in sizes.tolist():
+        row, end = (row, end) if end + size <= length else (row + 1, 0)
+        rows.append(row)
+        starts.append(row * length + end)
+        end += size
+    within = torch.arange(int(sizes.sum())) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    place = torch.tensor(starts).repeat_interleave(sizes) + within
+    number = torch.arange(len(texts)) - torch.searchsorted(torch.tensor(rows), torch.tensor(rows)) + 1
+    packed = torch.zeros(3, (row + 1) * length, dtype=torch.long)
+    packed[0, place] = torch.tensor([token for ids in texts for token in ids])
+    packed[1, place], packed[2, place] = number.repeat_interleave(sizes), within
+    return packed.view(3, row + 1, length).unbind(0)
+
+
 class Vocabulary:
     """Numbers for tokens; 0 is padding, 1 is a token that was not seen.
 
