@@ -8,6 +8,14 @@ from mmcook import chapters
 
 # erratum: the chapter and the claims that show it
 SHOWN = {
+    1: (
+        "03",
+        [
+            "Without the minus sign the model unlearns: after twenty steps it is worse than knowing nothing",
+            "In the article's sum one text counts once for every visual feature",
+            "Features of the text that is to be predicted give it away, without any learning",
+        ],
+    ),
     2: ("07", ["The article's objective maps everything to one point"]),
     7: ("18", ["No current torch runs on the article's Python 3.8"]),
     8: ("18", ["The article's data set fails twice, and then gives every caption the same labels"]),
@@ -24,7 +32,7 @@ SHOWN = {
     13: ("00", ["The article's diagram draws the perception model twice, the second time as a dead end"]),
 }
 # errata whose chapter is still to come; the tests below show them meanwhile
-WAITING = {1: "03", 3: "01", 4: "08", 5: "11", 6: "14"}
+WAITING = {3: "01", 4: "08", 5: "11", 6: "14"}
 
 
 def test_every_erratum_is_shown():
@@ -52,13 +60,6 @@ def descend(loss, start, steps=200, lr=0.5):
         loss(x).backward()
         optimizer.step()
     return x.detach()
-
-
-def test_erratum_1_without_its_minus_sign_masked_modelling_unlearns_the_hidden_word():
-    start = torch.zeros(5)
-    taught = descend(lambda logits: -logits.log_softmax(0)[2], start, steps=20)
-    untaught = descend(lambda logits: logits.log_softmax(0)[2], start, steps=20)
-    assert untaught.softmax(0)[2] < 0.02 < 0.2 < 0.9 < taught.softmax(0)[2]
 
 
 def test_erratum_3_features_of_two_extractors_have_no_difference():
