@@ -14,7 +14,7 @@ from torchvision.io import ImageReadMode, decode_image
 from mmcook.course import REPOSITORY
 
 DATA = REPOSITORY / "data"
-FOLDERS = ("clipart", "emoji", "glosses", "openmoji", "stamps", "word_classes")
+FOLDERS = ("emoji", "clipart", "glosses", "openmoji", "stamps", "word_classes")
 MEND = "restore it with: git checkout -- data"
 
 
