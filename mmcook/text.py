@@ -94,7 +94,7 @@ def mask_tokens(
     return corrupted, tokens.masked_fill(~chosen, IGNORED)
 
 
-def pack(texts: list[list[int]], length: int) -> tuple[Tensor, Tensor, Tensor]:
+def pack(texts: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
     """Lay texts end to end in rows of one length, as many whole texts a row as fit, so that little is padding.
 
     A token should attend to its own text only: ``segments[:, :, None] == segments[:, None, :]``, (R, L, L).
@@ -103,7 +103,7 @@ def pack(texts: list[list[int]], length: int) -> tuple[Tensor, Tensor, Tensor]:
         texts: token ids of each, laid down in this order.
         length: L, of a row.
     Returns: tokens (R, L), 0 where padded; segments (R, L), the number of its text within the row from 1, 0 where
-        padded; positions (R, L), the place within its text.
+        padded.
     Raises: ValueError when there is no text, or one is empty or longer than a row.
     """
     sizes = torch.tensor([len(ids) for ids in texts])
@@ -120,10 +120,10 @@ def pack(texts: list[list[int]], length: int) -> tuple[Tensor, Tensor, Tensor]:
     within = torch.arange(int(sizes.sum())) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
     place = torch.tensor(starts).repeat_interleave(sizes) + within
     number = torch.arange(len(texts)) - torch.searchsorted(torch.tensor(rows), torch.tensor(rows)) + 1
-    packed = torch.zeros(3, (row + 1) * length, dtype=torch.long)
+    packed = torch.zeros(2, (row + 1) * length, dtype=torch.long)
     packed[0, place] = torch.tensor([token for ids in texts for token in ids])
-    packed[1, place], packed[2, place] = number.repeat_interleave(sizes), within
-    return packed.view(3, row + 1, length).unbind(0)
+    packed[1, place] = number.repeat_interleave(sizes)
+    return packed.view(2, row + 1, length).unbind(0)
 
 
 class Vocabulary:

@@ -249,21 +249,19 @@ def test_a_rate_beyond_one_and_ids_beyond_the_vocabulary_are_refused():
 
 def test_packed_rows_hold_every_text_whole_and_in_order():
     texts = [[5, 6, 7], [8], [9, 5, 6, 7], [5, 5], [6, 7, 8, 9, 5]]
-    tokens, segments, positions = text.pack(texts, 5)
+    tokens, segments = text.pack(texts, 5)
     assert tokens.tolist() == [[5, 6, 7, 8, 0], [9, 5, 6, 7, 0], [5, 5, 0, 0, 0], [6, 7, 8, 9, 5]]
     assert segments.tolist() == [[1, 1, 1, 2, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
-    assert positions.tolist() == [[0, 1, 2, 0, 0], [0, 1, 2, 3, 0], [0, 1, 0, 0, 0], [0, 1, 2, 3, 4]]
 
 
 def test_packing_gives_back_random_texts():
     generator = torch.Generator().manual_seed(0)
     texts = [torch.randint(1, 90, (int(n),), generator=generator).tolist()
              for n in torch.randint(1, 13, (300,), generator=generator)]  # fmt: skip
-    tokens, segments, positions = text.pack(texts, 12)
+    tokens, segments = text.pack(texts, 12)
     found = [row[number == k].tolist() for row, number in zip(tokens, segments, strict=True)
              for k in range(1, int(number.max()) + 1)]  # fmt: skip
     assert found == texts
-    assert all(positions[r, segments[r] == 1].tolist() == list(range(int((segments[r] == 1).sum()))) for r in range(9))
     assert ((tokens == 0) == (segments == 0)).all()
     firsts = [len(ids) for ids in texts]
     fits = [int((row > 0).sum()) for row in tokens]  # the next text would not have fitted

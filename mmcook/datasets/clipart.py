@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from mmcook.datasets.tables import decode_pictures, read_table
+from mmcook.datasets.tables import decode_pictures, read_table, split_rows
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,12 @@ def clipart() -> Clipart:
     """
     table = read_table("clipart/clipart.parquet")
     column = {name: table[name].to_pylist() for name in table.column_names if name != "image"}
-    rows = {part: [i for i, s in enumerate(column["split"]) if s == part] for part in ("train", "validation", "test")}
     return Clipart(
         images=decode_pictures(table["image"]),
         titles=column["title"],
         keywords=column["keywords"],
         categories=column["category"],
-        splits={part: torch.tensor(chosen) for part, chosen in rows.items()},
+        splits=split_rows(column["split"]),
         licence="Open Clip Art Library, dedicated to the public domain by its authors",
         source="data/clipart/SOURCE.md",
     )

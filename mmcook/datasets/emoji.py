@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmcook.datasets.tables import decode_pictures, read_table
+from mmcook.datasets.tables import decode_pictures, read_table, split_rows
 
 VENDORS = {"noto": "emoji", "twemoji": "emoji", "fluent": "emoji", "openmoji": "openmoji"}
 LANGUAGES = ("en", "zh", "fr", "es", "de", "ja", "ru")
@@ -78,7 +78,6 @@ def emoji(vendors: tuple[str, ...] = tuple(VENDORS)) -> Emoji:
         raise ValueError(f"no drawings by {', '.join(sorted(unknown))}; vendors are {', '.join(VENDORS)}")
     table = read_table("emoji/names.parquet")
     column = {name: table[name].to_pylist() for name in table.column_names}
-    rows = {part: [i for i, s in enumerate(column["split"]) if s == part] for part in ("train", "validation", "test")}
     pictures = {v: read_table(f"{VENDORS[v]}/{v}.parquet", ["image"])["image"] for v in vendors}
     return Emoji(
         images={vendor: decode_pictures(encoded) for vendor, encoded in pictures.items()},
@@ -89,7 +88,7 @@ def emoji(vendors: tuple[str, ...] = tuple(VENDORS)) -> Emoji:
         subgroups=column["subgroup"],
         concept=torch.tensor(column["concept"]),
         key_words=[frozenset(words) for words in column["key_words"]],
-        splits={part: torch.tensor(chosen) for part, chosen in rows.items()},
+        splits=split_rows(column["split"]),
         licences={key: LICENCES[key] for key in (*vendors, "names")},
         source="data/emoji/SOURCE.md, data/openmoji/SOURCE.md",
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from mmcook.datasets.tables import read_table
+from mmcook.datasets.tables import read_table, split_rows
 
 PARTS_OF_SPEECH = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
 
@@ -51,7 +50,6 @@ def glosses() -> Glosses:
     """
     table = read_table("glosses/glosses.parquet")
     column = {name: table[name].to_pylist() for name in table.column_names}
-    rows = {part: [i for i, s in enumerate(column["split"]) if s == part] for part in ("train", "validation", "test")}
     return Glosses(
         definitions=column["definition"],
         examples=column["examples"],
@@ -59,7 +57,7 @@ def glosses() -> Glosses:
         parts_of_speech=[PARTS_OF_SPEECH[topic.partition(".")[0]] for topic in column["topic"]],
         topics=column["topic"],
         hypernyms=column["hypernyms"],
-        splits={part: torch.tensor(chosen) for part, chosen in rows.items()},
+        splits=split_rows(column["split"]),
         licence="WordNet 3.0 © Princeton University, WordNet licence",
         source="data/glosses/SOURCE.md",
     )

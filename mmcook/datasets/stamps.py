@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmcook.datasets.tables import decode_pictures, read_table
+from mmcook.datasets.tables import decode_pictures, read_table, split_rows
 
 LANGUAGES = ("en", "zh", "fr", "es")
 SPOKEN = ("fr", "es")
@@ -69,7 +69,6 @@ def stamps() -> Stamps:
     """
     table = read_table("stamps/stamps.parquet")
     column = {name: table[name].to_pylist() for name in table.column_names if name != "image"}
-    rows = {part: [i for i, s in enumerate(column["split"]) if s == part] for part in ("train", "validation", "test")}
     sound = read_table("stamps/speech.parquet", ["audio"])["audio"].to_pylist()
     return Stamps(
         images=decode_pictures(table["image"]),
@@ -80,7 +79,7 @@ def stamps() -> Stamps:
         recordings=[item["bytes"] for item in sound],
         concept=torch.tensor(column["concept"]),
         key_words=[frozenset(words) for words in column["key_words"]],
-        splits={part: torch.tensor(chosen) for part, chosen in rows.items()},
+        splits=split_rows(column["split"]),
         licence="Tux Paint stamps © Bill Kendrick and contributors, GPL-2.0-or-later",
         source="data/stamps/SOURCE.md",
     )

@@ -15,6 +15,7 @@ from mmcook.course import REPOSITORY
 
 DATA = REPOSITORY / "data"
 FOLDERS = ("emoji", "clipart", "glosses", "openmoji", "stamps", "word_classes")
+PARTS = ("train", "validation", "test")
 MEND = "restore it with: git checkout -- data"
 
 
@@ -51,6 +52,11 @@ def check_folder(folder: str) -> None:
     """
     for file in _sums(folder):
         read_table(f"{folder}/{file}", columns=[])
+
+
+def split_rows(parts: list[str]) -> dict[str, Tensor]:
+    """The rows of "train", "validation" and "test", from the part that each row belongs to, if any."""
+    return {part: torch.tensor([i for i, p in enumerate(parts) if p == part]) for part in PARTS}
 
 
 def decode_pictures(column: pa.ChunkedArray) -> Tensor:
