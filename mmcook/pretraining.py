@@ -75,7 +75,7 @@ def random_patch_mask(noise: Tensor, ratio: float) -> Tensor:
     Source: He et al. 2021 (arXiv 2111.06377), §3.
     """
     kept = int(noise.shape[-1] * (1 - ratio) + 1e-9)  # 10 × (1 - 0.9) falls short of 1
-    if not 0 <= ratio < 1 or kept < 1:
+    if ratio < 0 or kept < 1:
         raise ValueError(
             f"ratio is {ratio} of {noise.shape[-1]} patches; expected 0 or more, and one patch left to see"
         )

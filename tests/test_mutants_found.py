@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mmcook import alignment, hub, text, training, vision
+from mmcook.pretraining import IGNORED
 from mmcook.text import TextEncoder
 
 CPU = torch.device("cpu")
@@ -113,3 +114,35 @@ def test_the_model_computes_in_the_precision_that_is_asked_for(precision):
 
 def test_an_image_encoder_of_the_default_width_embeds_pictures():
     assert vision.ImageEncoder(4)(torch.randn(1, 3, 32, 32)).shape == (1, 4)
+
+
+def test_fifteen_in_a_hundred_tokens_are_chosen_unless_another_rate_is_asked_for():
+    tokens = torch.randint(1, 40, (200, 500), generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator().manual_seed(1)
+    targets = text.mask_tokens(tokens, mask_id=0, n_tokens=40, special_ids=[0], generator=draws)[1]
+    assert (targets != IGNORED).float().mean().item() == pytest.approx(0.15, abs=0.005)
+
+
+def test_a_text_encoder_starts_with_small_positions_and_drops_a_tenth():
+    torch.manual_seed(0)
+    encoder = TextEncoder(50, 8)
+    assert encoder.positions.std().item() == pytest.approx(0.02, rel=0.1)
+    assert {module.p for module in encoder.modules() if isinstance(module, nn.Dropout)} == {0.1}
+
+
+def test_a_stage_of_an_image_encoder_sees_three_by_three_pixels():
+    kernels = {m.kernel_size for m in vision.ImageEncoder(8).modules() if isinstance(m, nn.Conv2d)}
+    assert kernels == {(3, 3)}
+
+
+def test_a_patch_may_be_a_single_pixel():
+    images = torch.arange(2 * 3 * 2 * 2).view(2, 3, 2, 2)
+    assert torch.equal(vision.patchify(images, 1), images.flatten(2).mT)
+
+
+def test_counts_of_words_are_floating_point_and_a_codebook_may_hold_one_word():
+    image = torch.full((1, 3, 96, 96), 255, dtype=torch.uint8)
+    image[..., 30:60, 20:70] = 0
+    counts, codebook = vision.sift_words(image, 1, enlarge=2)
+    assert counts.dtype == torch.float32
+    assert codebook.shape == (1, 128)

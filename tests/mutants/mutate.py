@@ -31,9 +31,14 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "mmcook"
-ROOMS = ["alignment", "metrics", "training", "vision", "text"]
+ROOMS = ["alignment", "fusion", "metrics", "pretraining", "training", "vision", "text"]
 WIDE = ["tests/proofs", "tests/test_contrastive_training.py"]  # tests that judge more than one room
-TESTS = {"alignment": WIDE, "training": WIDE}  # beside tests/test_ROOM*.py and what mutants brought to light
+TESTS = {
+    "alignment": WIDE,
+    "training": WIDE,
+    "pretraining": WIDE[:1],
+    "vision": ["tests/test_regions.py"],
+}  # beside tests/test_ROOM*.py and what mutants brought to light
 FOUND = "tests/test_mutants_found.py"
 SHARE = 0.95  # of the mutants that are not equivalent
 SLOW = 2.0  # seconds; tests that take longer come last, since most mutants fail before
@@ -66,6 +71,7 @@ EQUIVALENT = {
     "text._encode: sorted(range(len(texts)), key=lambda i: len(texts[i])) -> list(range(len(texts)))": (
         "the order decides how much is padded, and so the time, but no embedding"
     ),
+    "vision._crop: antialias=True -> antialias=False": "a crop is never larger than the picture, so it is only enlarged",
 }
 
 
