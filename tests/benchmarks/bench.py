@@ -20,12 +20,14 @@ from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 from transformers.trainer_callback import PrinterCallback
 
 import mmcook
-from mmcook import alignment, datasets, hub, metrics, text, training, vision
+from mmcook import alignment, datasets, hub, metrics, pretraining, text, training, vision
 from mmcook.datasets.tables import read_table
 
 CPU = torch.device("cpu")
 TARGET, EVERY, LIMIT = 0.40, 10, 120.0  # R@1 to reach; steps between looks; seconds given to whole networks
 STEPS, BATCH, RATE, DECAY, WARMUP, SIDE = 120, 512, 3e-3, 0.01, 0.15, 112  # chapter 07 at laptop scale
+MASKED_STEPS, ROWS_A_STEP, ROW, HIDDEN, MASKED_RATE = 24, 16, 64, 0.15, 1e-3  # masked language modelling
+SIZES = {"BERT-tiny": (128, 2), "BERT-mini": (256, 4)}  # width and layers
 
 
 def interleaved(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -134,13 +136,15 @@ class StopAt(transformers.TrainerCallback):
             self.began += time.perf_counter() - now
 
 
-def train_with_trainer(model: nn.Module, rows: int, collate: Callable, stop: StopAt, bf16: bool, **settings) -> int:
-    """Train with transformers' ``Trainer`` on batches that ``collate`` makes of row numbers; returns the steps."""
+def train_with_trainer(
+    model: nn.Module, rows: object, collate: Callable, stop: StopAt | None, bf16: bool, **settings
+) -> int:
+    """Train with transformers' ``Trainer`` on batches that ``collate`` makes of rows; returns the steps."""
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"logging_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
         own = {"remove_unused_columns": False, "dataloader_pin_memory": False, "use_cpu": True, "bf16": bf16}
         arguments = transformers.TrainingArguments(folder, **quiet, **own, **settings)
-        run = transformers.Trainer(model, arguments, collate, range(rows), callbacks=[stop])
+        run = transformers.Trainer(model, arguments, collate, rows, callbacks=[stop] if stop else [])
         run.remove_callback(PrinterCallback)
         run.train()
         return run.state.global_step
@@ -226,7 +230,7 @@ def contrastive() -> None:
         size = {"max_steps": STEPS, "per_device_train_batch_size": BATCH, "dataloader_drop_last": True}
         rate = {"learning_rate": RATE, "lr_scheduler_type": "cosine", "warmup_steps": WARMUP, "weight_decay": DECAY}
         settings = {"bf16": precision == torch.bfloat16, "seed": seed, **size, **rate}
-        taken["peer"].append(train_with_trainer(model, n, collate, StopAt(lambda: score(model)), **settings))
+        taken["peer"].append(train_with_trainer(model, range(n), collate, StopAt(lambda: score(model)), **settings))
 
     arms = {"mmcook.training.fit, info_nce": course, "transformers Trainer, cached features": peer}
     report(f"contrastive: to R@1 {TARGET:.2f} on the left-out vendor, {precision}", interleaved(arms, 3))
@@ -260,7 +264,112 @@ def whole_networks(crops: list[Tensor], names: list[str], precision: torch.dtype
 
     size = {"num_train_epochs": 100, "per_device_train_batch_size": 64}
     stop = StopAt(score, every=len(pictures) // 64, limit=LIMIT)
-    return stop, train_with_trainer(model, len(pictures), collate, stop, precision == torch.bfloat16, **size)
+    return stop, train_with_trainer(model, range(len(pictures)), collate, stop, precision == torch.bfloat16, **size)
+
+
+def masked() -> None:
+    """Masked language modelling with 30,522 tokens, in two sizes."""
+    for name in SIZES:
+        masked_at(name)
+
+
+def masked_at(name: str) -> None:
+    """Real tokens a second of a size, against ``Trainer`` with its collator on packed and on padded texts."""
+    precision, glosses = mmcook.course.fast_precision(CPU), datasets.glosses()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(hub.pretrained("minilm"))
+    special, pad, n_tokens = tokenizer.all_special_ids, tokenizer.pad_token_id, len(tokenizer)
+    definitions = {part: [glosses.definitions[i] for i in glosses.splits[part].tolist()] for part in ("train", "test")}
+    ids = {part: tokenizer(x[:12_000], truncation=True, max_length=ROW).input_ids for part, x in definitions.items()}
+    packed, held_out = text.pack(ids["train"], ROW), text.pack(ids["test"][:1000], ROW)
+    flat = [token for row in ids["train"] for token in row]
+    chunks = [flat[start : start + ROW] for start in range(0, len(flat) - ROW, ROW)]  # as in transformers' run_mlm
+    rules = {"mask_id": tokenizer.mask_token_id, "n_tokens": n_tokens, "special_ids": special, "rate": HIDDEN}
+    exam = text.mask_tokens(held_out[0], generator=torch.Generator().manual_seed(0), **rules)
+    documented = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=HIDDEN)
+    width, layers = SIZES[name]
+    read: dict[str, list[int]] = {}
+    losses: dict[str, list[float]] = {}
+
+    def fresh(arm: str) -> nn.Module:
+        AcceleratorState._reset_state(reset_partial_state=True)  # Trainer leaves its precision behind
+        torch.manual_seed(len(read.setdefault(arm, [])))
+        read[arm].append(0)
+        size = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 64}
+        size |= {"intermediate_size": 4 * width, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        return transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=n_tokens, pad_token_id=pad, **size))
+
+    def logits(model: nn.Module, corrupted: Tensor, segments: Tensor, chosen: Tensor) -> Tensor:
+        """Logits at the chosen places alone; a token sees its own text, counted from its first token."""
+        own = segments[:, None, :, None] == segments[:, None, None, :]  # (B, 1, L, L)
+        begins = F.pad(segments.diff(dim=1) != 0, (1, 0), value=True)
+        place = torch.arange(ROW).expand_as(segments)
+        places = place - torch.where(begins, place, 0).cummax(dim=1).values
+        states = model.bert(corrupted, attention_mask=own, position_ids=places).last_hidden_state
+        return model.cls(states[chosen])
+
+    @torch.no_grad()
+    def examine(model: nn.Module, arm: str) -> None:
+        """The loss on held-out glosses, 15 % hidden, in float32."""
+        targets = exam[1][:128]
+        chosen = targets != pretraining.IGNORED
+        found = logits(model.eval().float(), exam[0][:128], held_out[1][:128], chosen)
+        losses.setdefault(arm, []).append(pretraining.masked_lm_loss(found, targets[chosen]).item())
+
+    def course() -> None:
+        arm = "course"
+        model, order = fresh(arm), training.epochs(len(packed[0]), ROWS_A_STEP, len(read[arm]))
+
+        def batch(k: int) -> tuple[Tensor, Tensor, Tensor]:
+            tokens, segments = (x[order(k)] for x in packed)
+            read[arm][-1] += int((segments > 0).sum())
+            corrupted, targets = text.mask_tokens(tokens, generator=torch.Generator().manual_seed(k), **rules)
+            return corrupted, segments, targets
+
+        def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+            corrupted, segments, targets = batch
+            chosen = targets != pretraining.IGNORED
+            return pretraining.masked_lm_loss(logits(model, corrupted, segments, chosen).float(), targets[chosen])
+
+        setting = {"device": CPU, "precision": precision, "warmup": WARMUP, "weight_decay": DECAY}
+        training.fit(model, batch, loss, steps=MASKED_STEPS, lr=MASKED_RATE, **setting)
+        trained[arm] = model
+
+    def peer(arm: str, rows: list[list[int]], size: int) -> Callable[[], None]:
+        def train() -> None:
+            model = fresh(arm)
+
+            def collate(found: list[list[int]]) -> dict[str, Tensor]:
+                read[arm][-1] += sum(map(len, found))
+                return dict(documented([{"input_ids": ids} for ids in found]))
+
+            rate = {"learning_rate": MASKED_RATE, "lr_scheduler_type": "cosine", "warmup_steps": WARMUP}
+            setting = {"max_steps": MASKED_STEPS, "per_device_train_batch_size": size, "weight_decay": DECAY, **rate}
+            train_with_trainer(model, rows, collate, None, precision == torch.bfloat16, **setting)
+            trained[arm] = model
+
+        return train
+
+    trained: dict[str, nn.Module] = {}
+    a_step = ROWS_A_STEP * ROW * len(ids["train"]) // len(flat)  # texts that hold about as many tokens
+    arms = {
+        "course": course,
+        "Trainer, packed": peer("Trainer, packed", chunks, ROWS_A_STEP),
+        "Trainer, padded": peer("Trainer, padded", ids["train"], a_step),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(2):
+        for arm, times in interleaved(arms, 1).items():
+            seconds[arm] += times
+            examine(trained.pop(arm), arm)
+    print(
+        f"masked language modelling, {name}, {MASKED_STEPS} steps, {n_tokens:,} tokens in the vocabulary, {precision}"
+    )
+    rates = {arm: [r / s for r, s in zip(read[arm], seconds[arm], strict=True)] for arm in arms}
+    for arm, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(rates["course"], found, strict=True))
+        ends = ", ".join(f"{loss:.3f}" for loss in losses[arm])
+        print(f"    {arm:<18} {statistics.median(found):8,.0f} real tokens a second (course {ratio:.2f} x); ", end="")
+        print(f"held-out loss {ends} nats")
 
 
 def report(title: str, seconds: dict[str, list[float]]) -> None:
@@ -272,7 +381,7 @@ def report(title: str, seconds: dict[str, list[float]]) -> None:
         print(f"    {name:<52} {median:7.2f} s (least {min(times):.2f})   {median / first:5.2f} x the first")
 
 
-ROWS = {"reading": reading_pictures, "features": frozen_features, "contrastive": contrastive}
+ROWS = {"reading": reading_pictures, "features": frozen_features, "contrastive": contrastive, "masked": masked}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
