@@ -71,7 +71,9 @@ EQUIVALENT = {
     "text._encode: sorted(range(len(texts)), key=lambda i: len(texts[i])) -> list(range(len(texts)))": (
         "the order decides how much is padded, and so the time, but no embedding"
     ),
-    "vision._crop: antialias=True -> antialias=False": "a crop is never larger than the picture, so it is only enlarged",
+    "vision._crop: antialias=True -> antialias=False": (
+        "a crop is never larger than the picture, so it is only enlarged"
+    ),
 }
 
 
