@@ -21,6 +21,7 @@ from mmcook.course import REPOSITORY
 PACKAGE = REPOSITORY / "mmcook"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LONGER = dict.fromkeys(("02", "07", "10", "15", "18", "20"), 120) | {"25": 240}  # seconds, where not 60
+WITHOUT_BFLOAT16 = 2.6  # times as long on cores without it: chapter 03, 51.6 to 59.1 s with, takes 125 s
 MINUTES = 32  # all chapters together, on two cores
 GIB = 4
 MAX_LINES = 3_000
@@ -246,7 +247,8 @@ def test_data_stays_small():
 def test_chapter_keeps_its_budget(chapter):
     record = read_record(chapter)
     assert record["scale"] == "laptop"
-    assert record["seconds"] <= LONGER.get(chapter.name[:2], 60)
+    slow = WITHOUT_BFLOAT16 if record["hardware"].endswith("float32") else 1
+    assert record["seconds"] <= slow * LONGER.get(chapter.name[:2], 60)
     assert record["peak_gib"] < GIB
 
 
