@@ -5,6 +5,7 @@ import pytest
 from mmcook import chapters
 
 LIMIT = 60  # seconds; a chapter's budget is 20, two run side by side, and chapter 07 takes about 30 alone
+SLOW = 2  # times that on cores without native bfloat16
 
 
 @pytest.mark.parametrize("chapter", chapters.chapters(), ids=lambda path: path.stem)
@@ -16,4 +17,4 @@ def test_chapter_executes_at_smoke_scale_as_committed(chapter, tmp_path, monkeyp
     assert chapters.differences(record, chapters.read_record(chapter), numbers=False) == []
     assert chapters.shape(executed) == chapters.shape(chapter)
     assert record["scale"] == "smoke" and (tmp_path / "record.json").is_file()
-    assert record["seconds"] < LIMIT
+    assert record["seconds"] < LIMIT * (SLOW if record["hardware"].endswith("float32") else 1)
