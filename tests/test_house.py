@@ -21,7 +21,7 @@ from mmcook.course import REPOSITORY
 PACKAGE = REPOSITORY / "mmcook"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LONGER = dict.fromkeys(("02", "07", "10", "15", "18", "20"), 120) | {"25": 240}  # seconds, where not 60
-WITHOUT_BFLOAT16 = 3.1  # times as long: chapter 03, 51.6 to 59.1 s with it, took 125 s without, 180 s on one core
+WITHOUT_BFLOAT16 = 2.4  # times as long without it: chapter 03 took 51.6 to 59.1 s with, 123 to 125 s without
 MINUTES = 32  # all chapters together, on two cores
 GIB = 4
 MAX_LINES = 3_000
