@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __all__ = ["recorded", "start"]
 ROOMS = (
     "alignment",
+    "audio",
     "chapters",
     "classroom",
     "datasets",
@@ -19,6 +20,7 @@ ROOMS = (
     "fusion",
     "hub",
     "metrics",
+    "perception",
     "plots",
     "pretraining",
     "text",

