@@ -80,7 +80,11 @@ def jupyterlab(folder: Path, root: Path) -> Iterator[tuple[str, str]]:
             yield f"http://127.0.0.1:{port}", token
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:  # a busy machine is slow to end the kernels
+                server.kill()
+                server.wait()
 
 
 def free_port() -> int:

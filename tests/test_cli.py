@@ -47,6 +47,7 @@ def test_weights_says_where_they_come_from_and_under_which_licence(monkeypatch, 
     assert capsys.readouterr().out.splitlines() == [
         "minilm: from the package index, licence Apache-2.0",
         "efficientnet-lite0: from the package index, licence Apache-2.0",
+        "whisper-tiny.en: from the package index, licence MIT",
     ]
     assert cli.main(["weights", "minilm"]) == 0
     assert capsys.readouterr().out.startswith("minilm")
